@@ -1,0 +1,92 @@
+/* conf/conf.h - a whole configuration: checked, immutable, printable. Opens no socket and resolves no name.
+ * conf_load() reads INI (conf/ini.c) against the one table of keys (conf/schema.c), which --help, the printer and the
+ * man page read too. */
+#ifndef CONF_CONF_H
+#define CONF_CONF_H
+
+#include "conf/addr.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+enum conf_role { CONF_SERVER, CONF_CLIENT };
+enum conf_io { CONF_IO_AUTO, CONF_IO_URING, CONF_IO_EPOLL };
+enum conf_mode { CONF_NORMAL, CONF_FAST, CONF_FAST2, CONF_FAST3, CONF_MANUAL };
+enum conf_loglevel { CONF_LOG_ERROR, CONF_LOG_WARNING, CONF_LOG_INFO, CONF_LOG_DEBUG };
+
+struct conf_secret {              /* wiped by conf_free() */
+    char *text;                   /* the passphrase (may hold any byte but NUL after unquoting) */
+    char *file;                   /* keyfile it came from, or NULL */
+};
+
+struct conf_profile {
+    char *name;
+    enum conf_role role;
+    char *file;                   /* where its section is */
+    unsigned line;
+
+    struct addr_text listen, target;         /* server */
+    struct addr_text localaddr, remoteaddr;  /* client */
+    char *bind, *interface;                  /* client: source address, device; NULL: any */
+    struct conf_secret key, oldkey;
+    char *crypt;
+    enum conf_mode mode;
+    uint32_t nodelay, interval, resend, nc;  /* as the mode sets them; `manual`: as given */
+    uint32_t mtu, sndwnd, rcvwnd, datashard, parityshard, dscp;
+    bool nocomp, acknodelay, quiet;
+    uint32_t smuxver, smuxbuf, streambuf, framesize, sockbuf;
+    uint32_t keepalive, closewait, dialtimeout; /* seconds */
+    uint32_t peertimeout;                    /* seconds of silence, probes unanswered, after which a peer is gone */
+    uint32_t conn, autoexpire, scavengettl;  /* client */
+    uint64_t ratelimit;                      /* bytes per second; 0 = none */
+    uint32_t maxsessions, maxsessionspersource, maxstreams;
+    struct addr_block *allow, *deny;         /* server */
+    unsigned n_allow, n_deny;
+};
+
+struct conf_global {
+    unsigned workers;             /* 0: one per core */
+    enum conf_io io;
+    uint16_t *cpus;               /* cores to pin workers to; n_cpus 0: the allowed ones in order */
+    unsigned n_cpus;
+    char *control;                /* path of the control socket, "" = none */
+    char *log;                    /* "" = standard error */
+    enum conf_loglevel loglevel;
+    uint64_t memory;              /* bytes for buffers, all workers; 0 = a quarter of the machine's */
+    uint32_t maxsessions;         /* 0 = none */
+};
+
+struct conf {
+    struct conf_global global;
+    struct conf_profile *profiles;
+    unsigned n_profiles;
+};
+
+enum { CONF_INVALID = 1 };        /* conf_errors() says what: "file:line: key: ..." */
+
+struct conf_problem {
+    char *text;                   /* "FILE:LINE: what; accepted: range" */
+    bool warning;                 /* the conf is usable all the same */
+};
+struct conf_problems {            /* zeroed: none */
+    struct conf_problem *v;
+    unsigned n, cap, n_errors;
+};
+void conf_problems_fini(struct conf_problems *ps);
+
+/* Reads path (and what it includes) wholly, collecting every problem. 0 (*cp is the caller's), CONF_INVALID (see *ps),
+ * -errno (unreadable; *ps says which). *ps may hold warnings on 0. */
+int conf_load(struct conf **cp, const char *path, struct conf_problems *ps);
+/* The same from memory, `name` standing for the file. Includes are refused. */
+int conf_load_text(struct conf **cp, const char *name, struct bytes text, struct conf_problems *ps);
+struct conf *conf_free(struct conf *c);                       /* wipes secrets */
+/* Prints INI that loads to an equal conf. Secrets read from a file are printed as keyfile, others as a comment unless
+ * show_secrets. 0, -errno. */
+int conf_print(const struct conf *c, FILE *out, bool show_secrets);
+bool conf_equal(const struct conf *a, const struct conf *b);
+/* Every key: section, name, default, range, when a change counts, help. For --help. */
+void conf_help(FILE *out);
+/* The same as the body of the man page's KEYS section (roff). */
+void conf_man(FILE *out);
+
+#endif

@@ -1,0 +1,49 @@
+/* core/stats.h - counters: one struct per worker and profile, written by its worker alone, read by anyone.
+ * The list is core/stats.def. */
+#ifndef CORE_STATS_H
+#define CORE_STATS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct stats {
+#define STAT(name, member, kind, help) uint64_t member;
+#include "core/stats.def"
+#undef STAT
+};
+
+struct stats_info {
+    const char *name, *help;
+    char kind;                    /* 'C' counts up, 'G' gauge */
+    size_t offset;                /* of the uint64_t in struct stats */
+};
+
+extern const struct stats_info stats_info[];
+extern const size_t stats_count;
+
+/* Single-writer counters: a relaxed load and store, no locked instruction. */
+static inline void stat_add(uint64_t *c, uint64_t n)
+{
+    __atomic_store_n(c, *c + n, __ATOMIC_RELAXED);
+}
+
+static inline void stat_sub(uint64_t *c, uint64_t n)
+{
+    __atomic_store_n(c, *c - n, __ATOMIC_RELAXED);
+}
+
+static inline void stat_set(uint64_t *c, uint64_t v)
+{
+    __atomic_store_n(c, v, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t stat_get(const struct stats *s, size_t i)
+{
+    const char *p = (const char *)s + stats_info[i].offset;
+    return __atomic_load_n((const uint64_t *)(const void *)p, __ATOMIC_RELAXED);
+}
+
+/* Adds every counter of `one` to `sum` (which the caller owns alone). */
+void stats_sum(struct stats *sum, const struct stats *one);
+
+#endif
