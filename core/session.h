@@ -1,0 +1,82 @@
+/* core/session.h - one peer: a conversation and the streams in it, over datagrams that get lost and shuffled.
+ * Sees no socket, clock, thread, key or global: time comes in as `now`, opened datagrams go in through
+ * session_input() and come out unsealed of session_poll(), so a test runs an hour of loss in a millisecond.
+ *
+ * One turn of the owner's loop: session_input() for what arrived; the streams' events and bytes through
+ * session_smux(); session_poll(); session_settle(), after which lent memory may go. */
+#ifndef CORE_SESSION_H
+#define CORE_SESSION_H
+
+#include "core/base/buf.h"
+#include "core/base/tick.h"
+#include "core/packet.h"
+#include "core/smux.h"
+#include "core/stats.h"
+
+struct session;                   /* one owner, one thread */
+
+struct session_params {
+    uint32_t conv;                /* conversation id, the same on both ends */
+    bool client;
+    uint16_t mtu;                 /* bytes in one UDP payload, all headers included; 128..1500 */
+    uint8_t head, tail;           /* of these, the cipher's */
+    uint32_t snd_wnd, rcv_wnd;    /* segments; 1..32768 */
+    uint8_t nodelay;              /* the four numbers of `mode` */
+    uint16_t interval_ms;
+    uint32_t resend;
+    bool nocwnd;
+    uint16_t fec_data, fec_parity; /* either 0: we send no FEC */
+    bool compress;
+    uint8_t smux_ver;
+    uint32_t frame_max, session_buf, stream_buf, max_streams;
+    uint32_t keepalive_ms;        /* between our NOPs */
+    uint32_t peer_timeout_ms;     /* silence, probes unanswered, after which the peer is gone */
+    struct buf_pool *pool;        /* buffers >= 1500. Borrowed for life */
+    struct stats *stats;          /* counted into. Borrowed for life */
+};
+
+enum {                            /* positive results */
+    SESSION_AGAIN = 1,            /* nothing more to send now */
+    SESSION_MALFORMED,            /* datagram refused */
+    SESSION_ENDED,                /* the session is dead; see session_end() */
+};
+
+enum session_end {                /* why a session is dead */
+    SESSION_ALIVE,
+    SESSION_SILENT,               /* the peer answers no more */
+    SESSION_LOST_STATE,           /* the peer answers, but knows nothing of what it had acknowledged */
+    SESSION_PROTOCOL,             /* the peer's stream is not what was agreed */
+    SESSION_NO_MEMORY,
+};
+
+struct session *session_new(const struct session_params *p, struct tick now); /* NULL: out of memory, bad params */
+struct session *session_free(struct session *s);
+
+/* Takes one datagram without its crypto header. Lent until session_settle(). 0, SESSION_MALFORMED, SESSION_ENDED. */
+int session_input(struct session *s, struct bytes payload, struct tick now);
+/* Appends what is to be sent now, addressed `to`. 0: the batch is full, come again; SESSION_AGAIN; SESSION_ENDED. */
+int session_poll(struct session *s, struct packet_batch *out, void *to, struct tick now);
+/* Copies what still points into lent memory. 0, SESSION_ENDED. */
+int session_settle(struct session *s);
+/* When session_poll() next has work by the clock. */
+struct tick session_deadline(const struct session *s, struct tick now);
+
+struct smux *session_smux(struct session *s);
+enum session_end session_end(const struct session *s);
+const char *session_end_text(const struct session *s); /* for the log */
+uint32_t session_conv(const struct session *s);
+/* True if a datagram's segments bring something not yet received: the peer behind it is no echo of an old datagram. */
+bool session_is_news(const struct session *s, struct bytes segs);
+/* Everything handed over has been acknowledged by the peer, and nothing waits. */
+bool session_is_drained(const struct session *s);
+
+struct session_info {             /* for people */
+    uint32_t conv, srtt_ms, rto_ms, inflight, rmt_wnd, cwnd, streams;
+    uint64_t queued, in_bytes, out_bytes, retrans, age_ms, heard_ms;
+    uint16_t fec_data, fec_parity; /* of the peer, as far as known */
+    bool peer_is_ours;
+    size_t memory;
+};
+void session_info(const struct session *s, struct session_info *out, struct tick now);
+
+#endif
