@@ -1,4 +1,4 @@
-/* tests/support/vectors.c */
+/* tests/support/vectors.c - loading and comparing what the JSON vectors hold. */
 #include "tests/support/vectors.h"
 
 #include <stdio.h>
