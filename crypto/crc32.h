@@ -4,9 +4,15 @@
 
 #include "core/base/bytes.h"
 
-uint32_t crc32_ieee(struct bytes b);
+uint32_t crc32_ieee_fast(struct bytes b);
 uint32_t crc32c(struct bytes b);
 uint32_t crc32_ieee_portable(struct bytes b); /* the test oracle, and the fallback without isa-l */
 uint32_t crc32c_portable(struct bytes b);
+
+/* Not a symbol: isa-l exports a crc32_ieee() of its own, with other arguments. */
+static inline uint32_t crc32_ieee(struct bytes b)
+{
+    return crc32_ieee_fast(b);
+}
 
 #endif
