@@ -137,11 +137,11 @@ struct buf *buf_get(struct buf_pool *p)
         p->n_empty--;
     if (s->free) {
         b = s->free;
-        UNPOISON(b, p->stride);
+        UNPOISON(b, offsetof(struct buf, mem) + p->size);
         s->free = b->next;
     } else {
         b = (struct buf *)(void *)((char *)s + first_at() + s->carved++ * p->stride);
-        UNPOISON(b, p->stride);
+        UNPOISON(b, offsetof(struct buf, mem) + p->size);
     }
     if (s->in_use == p->per_slab)
         list_del(&s->node);
@@ -230,7 +230,7 @@ static size_t top_up(struct bufq *q, size_t size, struct bytes b)
     return n;
 }
 
-int bufq_copy_in(struct bufq *q, struct buf_pool *pool, struct bytes b)
+static int append(struct bufq *q, struct buf_pool *pool, struct bytes b)
 {
     size_t size = buf_pool_size(pool);
 
@@ -259,7 +259,7 @@ static void piece_drop(struct bufq *q, struct buf_piece *p)
 }
 
 /* Goes once round the queue: each piece leaves at the front and comes back at the end, owned. Whatever is lent stands
- * behind all that is owned, so the first copy tops up the buffer it really follows. */
+ * behind all that is owned (bufq_copy_in() sees to it), so a copy tops up no other buffer than the one it follows. */
 int bufq_settle(struct bufq *q, struct buf_pool *pool)
 {
     int r = 0;
@@ -278,10 +278,17 @@ int bufq_settle(struct bufq *q, struct buf_pool *pool)
             continue;
         }
         if (!r)
-            r = bufq_copy_in(q, pool, bytes_of(p.p, p.len));
+            r = append(q, pool, bytes_of(p.p, p.len));
         piece_drop(q, &p);
     }
     return r;
+}
+
+int bufq_copy_in(struct bufq *q, struct buf_pool *pool, struct bytes b)
+{
+    int r = bufq_settle(q, pool);
+
+    return r ? r : append(q, pool, b);
 }
 
 unsigned bufq_view(const struct bufq *q, struct bytes *v, unsigned max)

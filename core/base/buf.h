@@ -47,7 +47,8 @@ struct bufq {                     /* zeroed: empty */
 
 /* Appends bytes lent until bufq_settle(). 0, -ENOMEM. */
 int bufq_lend(struct bufq *q, struct bytes b);
-/* Copies bytes to the end, filling the last buffer first. 0, -ENOMEM (what fitted is in). */
+/* Copies bytes to the end, filling the last buffer first. Settles what is lent, so that this always stands behind what is
+ * owned. 0, -ENOMEM (what fitted is in; see bufq_settle()). */
 int bufq_copy_in(struct bufq *q, struct buf_pool *pool, struct bytes b);
 /* Copies every lent piece into pool buffers. 0, -ENOMEM: the lent bytes that did not fit and all behind them are gone
  * from the queue, so the stream they belong to must end. */

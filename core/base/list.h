@@ -68,10 +68,11 @@ static inline void list_splice(struct list *to, struct list *from)
 
 #define LIST_FIRST(head, T, m) (list_empty(head) ? NULL : CONTAINER((head)->next, T, m))
 
-/* Safe against deletion of the current node only. */
-#define LIST_EACH(it, head, T, m)                                                                  \
-    for (struct list *it##_n = (head)->next, *it##_next;                                           \
-         it##_n && it##_n != (head) && (it##_next = it##_n->next, 1); it##_n = it##_next)          \
-        for (T *it = CONTAINER(it##_n, T, m); it; it = NULL)
+/* Safe against deletion of the current node only. The inner loop runs once, to give the item its type; it##_go tells the
+ * outer one that it was not left by `break`. */
+#define LIST_EACH(it, head, T, m)                                                                                      \
+    for (struct list *it##_n = (head)->next, *it##_go = it##_n, *it##_next;                                            \
+         it##_go && it##_n != (head) && (it##_next = it##_n->next, 1); it##_n = it##_next)                             \
+        for (T *it = (it##_go = NULL, CONTAINER(it##_n, T, m)); it; it = NULL, it##_go = it##_n)
 
 #endif
