@@ -65,7 +65,7 @@ def wait_for(what: str, condition: Callable[[], Any], seconds: float, step: floa
         time.sleep(step)
 
 
-def _inodes(pid: int) -> set[str]:
+def socket_inodes(pid: int) -> set[str]:
     found = set()
     try:
         for entry in os.scandir(f"/proc/{pid}/fd"):
@@ -82,7 +82,7 @@ def _inodes(pid: int) -> set[str]:
 
 def bound(pid: int, proto: str, port: int) -> int:
     """How many sockets of pid are bound to (udp) or listen on (tcp) the port."""
-    wanted, count = _inodes(pid), 0
+    wanted, count = socket_inodes(pid), 0
     for table in (proto, proto + "6"):
         try:
             lines = Path(f"/proc/net/{table}").read_text().splitlines()[1:]
