@@ -5,7 +5,10 @@
  *
  * Closing. FIN is the peer's only word. Between our own ends (each announced by NOP with stream id SMUX_HELLO) FIN
  * closes one direction, and a reset is an empty PSH followed by FIN. Toward others FIN from the peer leaves our
- * direction open: what we still send may or may not be read. */
+ * direction open: what we still send may or may not be read. We announce ourselves before our first SYN, in answer to
+ * the peer's announcement, or with the first keepalive; so a server says nothing special to a foreign client before
+ * that, and either end knows the meaning of every FIN it gets. Data for a stream that is not there any more is answered
+ * by a reset toward our own kind (which may not know that we closed more than one direction), else discarded. */
 #ifndef CORE_SMUX_H
 #define CORE_SMUX_H
 
@@ -27,7 +30,8 @@ enum {                            /* smux_stream_events(), as bits */
     SMUX_EV_OPENED = 1,           /* by the peer: the owner must take or reset it */
     SMUX_EV_DATA = 2,             /* bytes to read */
     SMUX_EV_FIN = 4,              /* the peer's direction ended; after the bytes are read it is end-of-file */
-    SMUX_EV_RESET = 8,            /* the peer reset it: nothing more in either direction */
+    SMUX_EV_RESET = 8,            /* by the peer, or because it broke the window: nothing more comes or goes; bytes that
+                                   * came before may still be read, smux_stream_eof() stays false */
     SMUX_EV_ROOM = 16,            /* the send queue fell below its low mark after being above it */
 };
 
@@ -45,8 +49,21 @@ struct smux_params {
     struct buf_pool *pool;        /* settled bytes live here. Borrowed for life */
 };
 
+struct smux_counts {              /* since the beginning */
+    uint64_t refused;             /* streams the peer opened beyond max_streams */
+    uint64_t refusals_lost;       /* answers to unknown streams that found too many others waiting */
+    uint64_t discarded;           /* payload bytes for streams that were not there, or not read any more */
+    uint64_t overruns;            /* v2: frames beyond the window; tolerated until session_buf is used up */
+    uint64_t broken;              /* v2: streams reset because the peer acknowledged what was never sent */
+    uint64_t resets;              /* by the peer */
+};
+
 struct smux *smux_new(const struct smux_params *p);   /* NULL: out of memory or bad parameters */
 struct smux *smux_free(struct smux *m);               /* ends every stream without a word */
+
+/* v2: what every stream advertises from its next UPD on, and the bytes read between two UPD (at first stream_buf and half
+ * of it). The caller keeps window within session_buf. */
+void smux_set_window(struct smux *m, uint32_t window, uint32_t upd_after);
 
 /* ---- in ---- */
 /* Consumes the peer's bytes (lent until smux_settle()). Stops early, with *in advanced, when the session buffer is used up
@@ -83,7 +100,7 @@ bool smux_stream_finished(const struct smux_stream *s); /* our FIN has been hand
 /* ---- out ---- */
 /* Writes up to room bytes of the frame stream to out; 0: nothing to send. */
 size_t smux_fill(struct smux *m, uint8_t *out, size_t room);
-/* The same, cut at frame borders: one whole frame, 8..8+frame_max bytes, into out (room >= that). 0: nothing to send. */
+/* The same, cut at frame borders: one whole frame into out, room >= 8 + max(frame_max, 8). 0: nothing to send. */
 size_t smux_fill_frame(struct smux *m, uint8_t *out, size_t room);
 bool smux_has_output(const struct smux *m);           /* smux_fill() would give something */
 size_t smux_backlog(const struct smux *m);            /* bytes of stream data queued */
@@ -94,7 +111,8 @@ bool smux_peer_is_ours(const struct smux *m);
 unsigned smux_streams(const struct smux *m);          /* open now */
 uint64_t smux_frames_in(const struct smux *m);        /* headers received so far: the sign of life */
 struct smux_stream *smux_each(struct smux *m, struct smux_stream *prev); /* NULL starts and ends */
-void smux_trim(struct smux *m);
+const struct smux_counts *smux_counts(const struct smux *m);
+void smux_trim(struct smux *m);                       /* gives back what idle streams hold */
 size_t smux_memory(const struct smux *m);             /* heap bytes without pool buffers */
 
 #endif

@@ -15,7 +15,7 @@ enum {
 #define SNAPPY_PACK_ROOM(n) (10 + 8 + 32 + (n) + (n) / 6)
 };
 
-enum { SNAPPY_AGAIN = 1, SNAPPY_CORRUPT, SNAPPY_UNSUPPORTED }; /* the last two are final */
+enum { SNAPPY_AGAIN = 1, SNAPPY_CORRUPT, SNAPPY_UNSUPPORTED }; /* both refusals are final */
 
 struct snappy_pack {              /* zeroed: a stream that has not begun */
     bool begun;
@@ -29,7 +29,7 @@ struct snappy_unpack *snappy_unpack_new(void);
 struct snappy_unpack *snappy_unpack_free(struct snappy_unpack *u);
 /* Consumes from *in (advancing it) until a chunk's plain bytes are ready or *in is empty. *out is valid until the next
  * call, and may point into the input. 0 (*out holds 1..SNAPPY_PLAIN_MAX bytes), SNAPPY_AGAIN (all of *in consumed),
- * SNAPPY_CORRUPT, SNAPPY_UNSUPPORTED. */
+ * SNAPPY_CORRUPT, SNAPPY_UNSUPPORTED, -ENOMEM; these three are final. Call it until SNAPPY_AGAIN: then it holds nothing. */
 int snappy_unpack(struct snappy_unpack *u, struct bytes *in, struct bytes *out);
 size_t snappy_unpack_memory(const struct snappy_unpack *u); /* heap bytes held; buffers go when they are empty */
 
