@@ -6,6 +6,7 @@
 #define DAEMON_IO_H
 
 #include "core/base/bytes.h"
+#include "core/base/list.h"
 #include "core/base/tick.h"
 
 #include <netinet/in.h>
@@ -30,19 +31,21 @@ enum io_kind {
     IO_READ,                      /* bytes of a stream socket; len 0: end-of-file. One io_read() gives one of these */
     IO_READ_ERROR,                /* res: -errno */
     IO_WRITABLE,                  /* after io_want_write(): room, or connected, or failed (ask SO_ERROR) */
-    IO_ACCEPT,                    /* res: a new connected socket, nonblocking, close-on-exec, the receiver's; or -errno */
+    IO_ACCEPT,                    /* res: a new connected socket, nonblocking, close-on-exec, the receiver's; or -errno:
+                                     once when the process runs out of descriptors, tried again by the backend */
     IO_READABLE,                  /* after io_watch(): the descriptor is readable (level: again after every wait) */
     IO_GONE,                      /* after io_del(): the source is no longer used by the kernel nor by the backend */
 };
 
-/* One descriptor under watch, embedded in its owner, which keeps it until IO_GONE. */
+/* One descriptor under watch, embedded in its owner (zeroed, then fd and kind set), which keeps it until IO_GONE. */
 struct io_src {
     int fd;
     uint8_t kind;                 /* owner's tag */
+    bool dying;                   /* del() was called: skip its events that are still in the batch in hand */
     /* backend's own */
-    bool udp, reading, writing, listening, watching, dying, ready_in, ready_out;
-    uint8_t pending;              /* requests in the kernel */
-    uint32_t gen;
+    uint8_t role, want, stop, flight, n_cancels;
+    bool reading, writing, paused, ready_in, ready_out, sticky, starved, told;
+    struct list link;
 };
 
 struct io_event {
@@ -51,7 +54,7 @@ struct io_event {
     int res;
     uint8_t *data;                /* writable: datagrams are opened in place */
     uint32_t len;
-    uint32_t seg;                 /* IO_UDP: bytes of a datagram */
+    uint32_t seg;                 /* IO_UDP: bytes of a datagram, never 0 (an empty datagram: len 0, seg 1) */
     struct sockaddr_any from;     /* IO_UDP */
     struct sockaddr_any to;       /* IO_UDP: our address the datagram was sent to (no port); len 0: not known */
 };
@@ -60,24 +63,32 @@ struct io_params {
     unsigned max_events;          /* most io_wait() returns at once */
 };
 
+/* The thread of the first wait() is the owner: from then on only it makes calls. Every request is for one source that was
+ * added by the matching call; one read() and one want_write() at a time. An event of a source that the owner has deleted
+ * while handling the same batch (src->dying) must be skipped; an accepted socket in it is still the receiver's to close. */
 struct io_ops {
     const char *name;
-    bool (*usable)(void);                                             /* probed once */
+    bool (*usable)(void);                                             /* probed once; without it nothing else is called */
     int (*open)(struct io **iop, const struct io_params *p);          /* 0, -errno */
-    struct io *(*close)(struct io *io);                               /* cancels what is in flight; NULL */
+    /* Cancels what is in flight; NULL. Sources not deleted must still be there; their descriptors stay the owner's. */
+    struct io *(*close)(struct io *io);
     int (*add_udp)(struct io *io, struct io_src *s);                  /* reads from now on. 0, -errno */
     int (*add_listener)(struct io *io, struct io_src *s);             /* accepts from now on. 0, -errno */
     int (*add_stream)(struct io *io, struct io_src *s);               /* a connecting or connected socket. 0, -errno */
     int (*read)(struct io *io, struct io_src *s);                     /* one IO_READ or IO_READ_ERROR. 0, -errno */
     int (*want_write)(struct io *io, struct io_src *s);               /* one IO_WRITABLE. 0, -errno */
     int (*watch)(struct io *io, struct io_src *s);                    /* IO_READABLE from now on. 0, -errno */
-    void (*pause)(struct io *io, struct io_src *s, bool paused);      /* listener: stop or go on accepting */
+    void (*pause)(struct io *io, struct io_src *s, bool paused);      /* listener: stop or go on (an accept
+                                                                         already under way may still be told) */
     void (*del)(struct io *io, struct io_src *s);                     /* closes the fd, then IO_GONE */
     /* Sleeps until something happens or `until` (clock: io_now()); returns events written, or -errno. */
     int (*wait)(struct io *io, struct tick until, struct io_event *ev, unsigned n);
 };
 
 extern const struct io_ops io_uring_ops, io_epoll_ops;
+
+/* "epoll", "io_uring" or "auto" (io_uring where it is built in and the kernel lets us). NULL: no such backend here. */
+const struct io_ops *io_choose(const char *name);
 
 struct tick io_now(void);         /* CLOCK_MONOTONIC */
 

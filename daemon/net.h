@@ -4,12 +4,14 @@
 
 #include "daemon/io.h"
 
-#include <sys/uio.h>
+#include <stddef.h>
+#include <sys/types.h>
 
-/* "1.2.3.4:5", "[::1]:5", "unix"; valid until the second next call in this thread. */
+/* "1.2.3.4:5", "[::1]:5", "unix", "none" (len 0); valid until the second next call in this thread. */
 const char *net_addr_text(const struct sockaddr_any *a);
+/* An IPv4 address and its v4-mapped form, as a dual-stack socket tells it, are equal and hash alike. */
 bool net_addr_equal(const struct sockaddr_any *a, const struct sockaddr_any *b);
-uint64_t net_addr_hash(const struct sockaddr_any *a, uint64_t seed); /* family, address, port */
+uint64_t net_addr_hash(const struct sockaddr_any *a, uint64_t seed); /* address, port; seed: random, against floods */
 void net_addr_ip(const struct sockaddr_any *a, uint8_t ip[16]);      /* IPv4 as v4-mapped */
 
 struct net_udp_params {
@@ -20,25 +22,31 @@ struct net_udp_params {
     uint8_t dscp;                 /* 0..63 */
     const char *interface;        /* SO_BINDTODEVICE, or NULL */
 };
-/* Nonblocking, close-on-exec, UDP_GRO on where the kernel has it. *got_buf: the receive buffer the kernel gave.
- * fd, -errno (err_text() says what failed). */
+/* Nonblocking, close-on-exec, UDP_GRO on where the kernel has it. The IPv6 wildcard takes IPv4 too, and where IPv6 is
+ * switched off it is the IPv4 wildcard (getsockname() tells). *got_buf (or NULL): the receive buffer the kernel gave, in
+ * the unit of sockbuf, so less than sockbuf means it was clamped. fd, -errno (err_text() says what failed). */
 int net_udp_open(const struct net_udp_params *p, uint32_t *got_buf);
-/* A listening or connecting stream socket, TCP (TCP_NODELAY, keepalive) or unix (path). fd, -errno; connect: in progress is
- * fine. A stale unix socket path that nobody listens on is replaced. */
+/* A listening or connecting stream socket, TCP (TCP_NODELAY, keepalive) or unix (path not NULL; "@name" is abstract). fd,
+ * -errno; connect: in progress is fine. A unix socket path that nobody listens on any more is replaced; its permissions
+ * follow the umask. The wildcard as for UDP. */
 int net_listen(const struct sockaddr_any *a, const char *path);
 int net_connect(const struct sockaddr_any *a, const char *path);
 int net_accepted(int fd);                     /* sets an accepted socket's options. 0, -errno */
 int net_socket_error(int fd);                 /* SO_ERROR as 0 or -errno */
-int net_bytes_in_name(const char *host, uint16_t port, struct sockaddr_any *a); /* numeric only: 0, 1 = not numeric */
+int net_bytes_in_name(const char *host, uint16_t port, struct sockaddr_any *a); /* numeric only: 0, 1 = not numeric;
+                                                                                   "" is the IPv6 wildcard */
 
-/* Gathers to a stream socket. Bytes written >= 0; -EAGAIN: full; other -errno: broken. */
+/* Gathers to a stream socket, as far as it takes them. Bytes written >= 0; -EAGAIN: full; other -errno: broken. */
 ssize_t net_write(int fd, const struct bytes *v, unsigned n);
 
 /* One run of datagrams to one address: data[0..len) in pieces of seg bytes, the last may be shorter; sent by UDP_SEGMENT
- * where it works, else one by one. from: our address to send from, or len 0. Returns datagrams the kernel took; *err is the
- * -errno of the first it did not, or 0. A kernel or path that refuses segmentation is remembered in *gso. */
+ * where it works, else one by one. from: our address to send from, or len 0 or NULL. Returns datagrams the kernel took (the
+ * rest is dropped, nothing is queued); *err is the -errno of the first it did not, or 0. None of these ends the socket.
+ * A kernel or path that refuses segmentation is remembered in *gso (one per peer: paths differ) and asked again after a
+ * while, because paths change. */
 struct net_gso {
     bool off;
+    uint16_t rest;                /* while off: runs until the next try */
 };
 unsigned net_udp_send(int fd, const struct sockaddr_any *to, const struct sockaddr_any *from, const uint8_t *data,
                       size_t len, size_t seg, struct net_gso *gso, int *err);
