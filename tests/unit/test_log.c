@@ -1,0 +1,241 @@
+/* tests/unit/test_log.c - what a line looks like, where it goes, and what is held back. */
+#include "daemon/log.h"
+
+#include "tests/support/vectors.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char dir[] = "/tmp/test_log.XXXXXX", path[64], moved[64];
+
+static void log_to(const char *to, enum log_level level)
+{
+    assert_int_equal(log_init(&(struct log_params){level, to, "test"}), 0);
+}
+
+static void to_file(enum log_level level)
+{
+    unlink(path);
+    log_to(path, level);
+}
+
+static char *content(const char *name)
+{
+    static char text[1 << 20];
+    FILE *f = fopen(name, "r");
+    size_t n;
+
+    assert_non_null(f);
+    n = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    text[n] = 0;
+    return text;
+}
+
+static unsigned count(const char *text, const char *what)
+{
+    unsigned n = 0;
+
+    for (; (text = strstr(text, what)); text += strlen(what))
+        n++;
+    return n;
+}
+
+static void test_line(void **state)
+{
+    unsigned year, n = 0;
+    const char *text;
+
+    (void)state;
+    to_file(LOG_AT_INFO);
+    errno = EBADMSG;
+    log_warning("peer said \"%s\" %d", "a\nb\x1b[2J\x7f\xc2\x9b\tz", 7);
+    assert_int_equal(errno, EBADMSG);
+    text = content(path);
+    assert_int_equal(sscanf(text, "%4u-%*2u-%*2u %*2u:%*2u:%*2u.%*3u warning: %n", &year, &n), 1);
+    assert_true(n == strlen("2000-01-01 00:00:00.000 warning: "));
+    assert_string_equal(text + n, "peer said \"a\\x0ab\\x1b[2J\\x7f\\xc2\\x9b\\x09z\" 7\n");
+}
+
+static void test_long(void **state)
+{
+    static char big[5000];
+    const char *text;
+
+    (void)state;
+    to_file(LOG_AT_INFO);
+    memset(big, 1, sizeof big - 1); /* each byte becomes four */
+    log_info("%s", big);
+    memset(big, 'x', sizeof big - 1);
+    log_info("%s", big);
+    text = content(path);
+    assert_int_equal(count(text, "\n"), 2);
+    assert_int_equal(count(text, "...\n"), 2);
+}
+
+static int evaluated;
+
+static void test_levels(void **state)
+{
+    (void)state;
+    to_file(LOG_AT_WARNING);
+    log_error("e");
+    log_warning("w");
+    log_info("i %d", evaluated++);
+    log_debug("d %d", evaluated++);
+    assert_int_equal(count(content(path), "\n"), 2);
+    assert_int_equal(evaluated, 0);
+    log_level_set(LOG_AT_DEBUG);
+    log_debug("d");
+    assert_int_equal(count(content(path), " debug: d\n"), 1);
+}
+
+static void test_bucket(void **state)
+{
+    struct log_site s = {0};
+    uint64_t now = 123456789;
+    uint32_t held = 77;
+
+    (void)state;
+    for (unsigned i = 0; i < LOG_BURST; i++) {
+        assert_true(log_site_pass(&s, now, &held));
+        assert_int_equal(held, 0);
+    }
+    for (unsigned i = 0; i < 500; i++)
+        assert_false(log_site_pass(&s, now + i, &held));
+    assert_false(log_site_pass(&s, now + LOG_REFILL_US - 1, &held));
+    assert_true(log_site_pass(&s, now + LOG_REFILL_US, &held));
+    assert_int_equal(held, 501);
+    assert_false(log_site_pass(&s, now + LOG_REFILL_US, &held));
+    now += UINT64_C(1000) * LOG_REFILL_US; /* a long rest fills it, and no more than that */
+    for (unsigned i = 0; i < LOG_BURST; i++)
+        assert_true(log_site_pass(&s, now, &held));
+    assert_false(log_site_pass(&s, now, &held));
+}
+
+static void test_flood(void **state)
+{
+    const char *text;
+
+    (void)state;
+    to_file(LOG_AT_INFO);
+    for (unsigned i = 0; i < 1000; i++)
+        log_info("flood");
+    log_info("another place");
+    for (unsigned i = 0; i < 100; i++)
+        log_all(LOG_AT_INFO, "all");
+    text = content(path);
+    assert_in_range(count(text, "flood"), LOG_BURST, 10 * LOG_BURST);
+    assert_int_equal(count(text, "another place"), 1);
+    assert_int_equal(count(text, "all\n"), 100);
+}
+
+static void test_reopen(void **state)
+{
+    (void)state;
+    to_file(LOG_AT_INFO);
+    log_info("one");
+    assert_int_equal(rename(path, moved), 0);
+    log_info("two");
+    assert_int_equal(log_reopen(), 0);
+    log_info("three");
+    assert_int_equal(count(content(moved), "one\n") + count(content(moved), "two\n"), 2);
+    assert_int_equal(count(content(path), "\n"), 1);
+    /* a place that cannot be opened leaves all as it was */
+    assert_true(log_init(&(struct log_params){LOG_AT_DEBUG, "/nonexistent/x", "test"}) < 0);
+    log_info("four");
+    log_debug("not at this level");
+    assert_int_equal(count(content(path), "\n"), 2);
+}
+
+static void test_journal(void **state)
+{
+    char stream[64], name[64];
+    int saved = dup(STDERR_FILENO);
+    struct stat st;
+    FILE *f;
+
+    (void)state;
+    snprintf(name, sizeof name, "%s/journal", dir);
+    f = fopen(name, "w");
+    assert_non_null(f);
+    assert_int_equal(dup2(fileno(f), STDERR_FILENO), STDERR_FILENO);
+    fstat(STDERR_FILENO, &st);
+    snprintf(stream, sizeof stream, "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+    setenv("JOURNAL_STREAM", stream, 1);
+    log_to("", LOG_AT_INFO);
+    log_error("e");
+    log_info("i");
+    setenv("JOURNAL_STREAM", "1:1", 1); /* inherited, but standard error is something else now */
+    log_to("", LOG_AT_INFO);
+    log_error("plain");
+    unsetenv("JOURNAL_STREAM");
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    fclose(f);
+    assert_int_equal(strncmp(content(name), "<3>e\n<6>i\n2", 11), 0);
+    assert_int_equal(count(content(name), " error: plain\n"), 1);
+    log_to("", LOG_AT_INFO);
+    unlink(name);
+}
+
+static void *many_lines(void *arg)
+{
+    for (unsigned i = 0; i < 500; i++)
+        log_all(LOG_AT_INFO, "thread %s says this in one piece", (const char *)arg);
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    static const char *const names[] = {"a", "b", "c"};
+    pthread_t t[LEN(names)];
+
+    (void)state;
+    to_file(LOG_AT_INFO);
+    for (unsigned i = 0; i < LEN(t); i++)
+        assert_int_equal(pthread_create(&t[i], NULL, many_lines, (void *)names[i]), 0);
+    for (unsigned i = 0; i < 20; i++) {
+        assert_int_equal(log_reopen(), 0);
+        log_level_set(LOG_AT_INFO);
+    }
+    for (unsigned i = 0; i < LEN(t); i++)
+        pthread_join(t[i], NULL);
+    assert_int_equal(count(content(path), " says this in one piece\n"), 1500);
+    assert_int_equal(count(content(path), "\n"), 1500);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    if (!mkdtemp(dir))
+        return -1;
+    snprintf(path, sizeof path, "%s/log", dir);
+    snprintf(moved, sizeof moved, "%s/log.1", dir);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    log_to("", LOG_AT_INFO);
+    unlink(path);
+    unlink(moved);
+    return rmdir(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_line),    cmocka_unit_test(test_long),    cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_bucket),  cmocka_unit_test(test_flood),   cmocka_unit_test(test_reopen),
+        cmocka_unit_test(test_journal), cmocka_unit_test(test_threads),
+    };
+
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
