@@ -6,6 +6,7 @@ directions run at once, and each side checks the SHA-256 of what it got before a
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import random
 import socket
@@ -23,6 +24,7 @@ LINGER_RESET = struct.pack("ii", 1, 0)
 TIMEOUT_S = 60.0
 
 
+@functools.lru_cache(maxsize=64)
 def content(seed: int, size: int) -> bytes:
     """Bytes that are half noise, half repetition: compression has something to do and something to leave alone."""
     rng = random.Random(seed)
