@@ -117,7 +117,8 @@ int arq_settle(struct arq *a);
 /* Decides what is due at now: acknowledgements, probes, (ARQ_FLUSH_FULL:) retransmissions, and new segments pulled while
  * the window has room. 0, -ENOMEM (nothing new was pulled). */
 int arq_flush(struct arq *a, enum arq_flush_kind kind, uint32_t now);
-/* Writes the next datagram of what arq_flush() decided, at most mtu bytes. Its length; 0: no more. */
+/* Writes the next datagram of what arq_flush() decided, at most mtu bytes (after arq_set_mtu() a segment cut before
+ * leaves as long as it was, so `out` holds the largest mtu there ever was). Its length; 0: no more. */
 size_t arq_emit(struct arq *a, uint8_t *out);
 /* True if a full flush now would pull: the windows have room. */
 bool arq_has_room(const struct arq *a);

@@ -1,0 +1,312 @@
+/* core/arq_flush.c - what a flush decides, and the datagrams that carry it.
+ * Wire: the KCP description, sections 8 to 12; acknowledgements, WASK, WINS, then data in sn order, packed greedily. */
+#include "core/arq_priv.h"
+
+static uint32_t send_window(const struct arq *a)
+{
+    uint32_t wnd = MIN(a->k.snd_wnd, a->st.rmt_wnd);
+
+    return a->k.nocwnd ? wnd : MIN(wnd, a->st.cwnd);
+}
+
+bool arq_has_room(const struct arq *a)
+{
+    return serial_before(a->st.snd_nxt, a->st.snd_una + send_window(a));
+}
+
+/* Freezes the list for arq_emit(). Unless every segment is acknowledged singly, what una tells anyway is left out; the
+ * last entry stays, for it carries una, the window and an RTT sample. */
+static void decide_acks(struct arq *a)
+{
+    uint32_t keep = a->ack_end;
+
+    if (a->k.ack_all) {
+        a->ack_end = a->ack_n;
+    } else {
+        for (uint32_t i = a->ack_end; i < a->ack_n; i++)
+            if (!serial_before(a->acks[i].sn, a->st.rcv_nxt) || i + 1 == a->ack_n)
+                a->acks[keep++] = a->acks[i];
+        a->ack_n = a->ack_end = keep;
+    }
+    a->st.n_acks = 0;
+}
+
+static void decide_probe(struct arq *a, uint32_t now)
+{
+    if (a->st.rmt_wnd) {
+        a->probe_wait = 0;
+        a->probe_at = 0;
+    } else if (!a->probe_wait) {
+        a->probe_wait = a->k.probe_first_ms;
+        a->probe_at = now + a->probe_wait;
+    } else if (!serial_before(now, a->probe_at)) {
+        a->probe_wait = MAX(a->probe_wait, a->k.probe_first_ms);
+        a->probe_wait = MIN(a->probe_wait + a->probe_wait / 2, (uint32_t)ARQ_PROBE_MAX_MS);
+        a->probe_at = now + a->probe_wait;
+        a->probe |= ARQ_ASK;
+    }
+    a->telling |= a->probe;
+    a->probe = 0;
+}
+
+/* Moves new segments into the ring, due at once. -ENOMEM: fewer than the window would take. */
+static int pull_new(struct arq *a, uint32_t now)
+{
+    while (arq_has_room(a)) {
+        struct arq_chunk c = {0};
+        struct arq_out *s;
+
+        if (arq_snd_fit(a, a->st.snd_nxt - a->st.snd_una + 1))
+            return -ENOMEM;
+        if (a->pull(a->pull_ctx, a, &c))
+            return 0;
+        s = arq_out_at(a, a->st.snd_nxt);
+        *s = (struct arq_out){.p = c.p, .own = c.own, .len = c.len, .frg = c.frg, .live = true};
+        s->ts = s->resend_at = now;
+        s->rto = a->st.rto_ms;
+        a->st.n_inflight++;
+        a->st.snd_nxt++;
+        arq_bits_add(a, &a->due, a->st.snd_nxt - 1);
+    }
+    return 0;
+}
+
+enum why { NOTHING, FIRST, LATE, EARLY };
+
+static enum why why_send(const struct arq *a, const struct arq_out *s, uint32_t now)
+{
+    if (!s->xmit)
+        return FIRST;
+    if (!serial_before(now, s->resend_at))
+        return LATE;
+    return arq_snd_fast_due(a, s) ? EARLY : NOTHING;
+}
+
+static uint32_t backed_off(const struct arq *a, uint32_t rto)
+{
+    if (!a->k.nodelay)
+        rto += MAX(rto, a->st.rto_ms);
+    else
+        rto += (a->k.nodelay == 1 ? rto : a->st.rto_ms) / 2;
+    return MIN(rto, (uint32_t)ARQ_SEG_RTO_MAX_MS);
+}
+
+/* Counts segment sn as transmitted at now, for the reason given, and sets its timer. */
+static void transmit(struct arq *a, uint32_t sn, enum why why, uint32_t now)
+{
+    struct arq_out *s = arq_out_at(a, sn);
+
+    s->resend_at = now;
+    if (why == FIRST) {
+        s->rto = a->st.rto_ms;
+        s->resend_at += a->k.nodelay ? 0 : a->st.rto_ms / 8;
+    } else if (why == LATE) {
+        s->rto = backed_off(a, s->rto);
+        a->st.xmit++;
+        a->n_lost++;
+        a->n.lost_segs++;
+    } else {
+        s->fastack = 0;
+        a->n_fast++;
+        a->n.fast_segs++;
+    }
+    s->resend_at += s->rto;
+    s->xmit++;
+    s->ts = now;
+    if (s->xmit >= a->k.dead_link)
+        a->st.dead = true;
+    arq_by_ts_del(a, sn);
+    if ((!a->k.resend || s->fastack < a->k.resend) && (!a->k.fast_limit || s->xmit <= a->k.fast_limit))
+        arq_by_ts_add(a, sn);
+}
+
+/* Goes over what is due in sn order and decides it, within the budget. There is room for the timers: one run for the
+ * new segments, one each for the others. */
+static void decide_data(struct arq *a, int32_t budget, uint32_t now)
+{
+    struct arq_run run = {0};
+
+    for (uint32_t sn = arq_bits_first(a, &a->due), next; sn != a->st.snd_nxt; sn = next) {
+        struct arq_out *s = arq_out_at(a, sn);
+        enum why why = why_send(a, s, now);
+        bool deferred = why && budget >= 0 && s->len > (uint32_t)budget;
+
+        ARQ_STEP();
+        next = arq_bits_next(a, &a->due, sn + 1);
+        if (deferred && !a->hooks.defer_counts)
+            break;
+        arq_bits_del(a, &a->due, sn);
+        if (why)
+            transmit(a, sn, why, now);
+        if (why && !deferred)
+            arq_bits_add(a, &a->pend, sn);
+        if (arq_snd_fast_due(a, s)) /* a timeout does not settle what the later acks say: once more, next time */
+            arq_bits_add(a, &a->due, sn);
+        if (run.n && run.at == s->resend_at && run.first + run.n == sn) {
+            run.n++;
+        } else {
+            if (run.n)
+                arq_timer_add(a, run);
+            run = (struct arq_run){s->resend_at, sn, 1};
+        }
+        if (deferred)
+            break;
+        if (budget >= 0)
+            budget -= (int32_t)s->len;
+    }
+    if (run.n)
+        arq_timer_add(a, run);
+}
+
+/* Section 10, reduction of the congestion window. */
+static void react(struct arq *a)
+{
+    struct arq_state *st = &a->st;
+
+    a->reacting = false;
+    if (a->n_fast && a->hooks.fast) {
+        a->hooks.fast(a->hooks.ctx, a->n_fast, a->prior_cwnd);
+    } else if (a->n_fast) {
+        st->ssthresh = MAX((st->snd_nxt - st->snd_una) / 2, 2);
+        st->cwnd = st->ssthresh + a->k.resend;
+        st->incr = st->cwnd * a->mss;
+    }
+    if (a->n_lost && a->hooks.timeout) {
+        a->hooks.timeout(a->hooks.ctx, a->prior_cwnd);
+    } else if (a->n_lost) {
+        st->ssthresh = MAX(a->prior_cwnd / 2, 2);
+        st->cwnd = 1;
+        st->incr = a->mss;
+    }
+    if (st->cwnd < 1) {
+        st->cwnd = 1;
+        st->incr = a->mss;
+    }
+    a->n_fast = a->n_lost = 0;
+}
+
+/* What was frozen and not written yet stays in front of what is decided now. */
+int arq_flush(struct arq *a, enum arq_flush_kind kind, uint32_t now)
+{
+    int32_t budget = -1;
+    int r = 0;
+
+    decide_acks(a);
+    if (kind == ARQ_FLUSH_ACKS) {
+        decide_probe(a, now);
+        return 0;
+    }
+    if (a->reacting)
+        react(a);
+    if (a->hooks.tick)
+        a->hooks.tick(a->hooks.ctx);
+    if (a->hooks.budget)
+        budget = a->hooks.budget(a->hooks.ctx);
+    decide_probe(a, now);
+    a->prior_cwnd = a->st.cwnd;
+    arq_timer_due(a, now);
+    if (arq_timer_fit(a, a->due.n + 1))
+        return -ENOMEM;
+    r = pull_new(a, now);
+    if (a->hooks.pulled)
+        a->hooks.pulled(a->hooks.ctx);
+    decide_data(a, budget, now);
+    arq_timer_prune(a);
+    if (a->has_hooks)
+        a->reacting = true;
+    else
+        react(a);
+    return r;
+}
+
+static void put_control(struct arq *a, struct wr *w, uint8_t cmd, struct arq_ack ack)
+{
+    struct arq_seg s = {.conv = a->st.conv, .cmd = cmd, .wnd = arq_rcv_room(a), .ts = ack.ts, .sn = ack.sn};
+
+    s.una = a->st.rcv_nxt;
+    arq_seg_put(w, &s);
+    a->n.out_segs++;
+}
+
+static size_t left(const struct wr *w)
+{
+    return (size_t)(w->end - w->p);
+}
+
+/* Acknowledgements and probes. False: the datagram is full. */
+static bool emit_control(struct arq *a, struct wr *w)
+{
+    for (; a->ack_at < a->ack_end; a->ack_at++) {
+        if (left(w) < ARQ_HEADER)
+            return false;
+        a->last_ack = a->acks[a->ack_at];
+        put_control(a, w, ARQ_SEG_ACK, a->last_ack);
+    }
+    for (unsigned bit = ARQ_ASK; bit <= ARQ_TELL; bit *= 2) {
+        if (!(a->telling & bit))
+            continue;
+        if (left(w) < ARQ_HEADER)
+            return false;
+        put_control(a, w, bit == ARQ_ASK ? ARQ_SEG_WASK : ARQ_SEG_WINS, a->last_ack);
+        a->telling &= ~bit;
+    }
+    return true;
+}
+
+static void announce(struct arq *a, uint32_t sn, const struct arq_out *s)
+{
+    struct arq_sent now = {sn, s->ts, s->len, s->xmit};
+
+    if (!a->announced || a->announced_sn != sn)
+        a->hooks.sent(a->hooks.ctx, &now);
+    a->announced = true;
+    a->announced_sn = sn;
+}
+
+/* Data. A segment cut for a larger mtu than today's goes alone, as long as it is. */
+static void emit_data(struct arq *a, struct wr *w, const uint8_t *start)
+{
+    for (uint32_t sn; a->pend.n; arq_bits_del(a, &a->pend, sn)) {
+        const struct arq_out *s = arq_out_at(a, sn = arq_bits_first(a, &a->pend));
+        struct arq_seg h = {.conv = a->st.conv, .cmd = ARQ_SEG_PUSH, .frg = s->frg, .ts = s->ts, .sn = sn};
+
+        if (a->hooks.sent)
+            announce(a, sn, s);
+        if (left(w) < ARQ_HEADER + s->len && w->p != start)
+            return;
+        if (left(w) < ARQ_HEADER + s->len)
+            w->end = w->p + ARQ_HEADER + s->len;
+        h.wnd = arq_rcv_room(a);
+        h.una = a->st.rcv_nxt;
+        h.len = s->len;
+        arq_seg_put(w, &h);
+        wr_bytes(w, s->p, s->len);
+        a->n.out_segs++;
+        a->announced = false;
+        if (!serial_before(sn, a->snd_out))
+            a->snd_out = sn + 1;
+    }
+}
+
+/* All is written: the list of acknowledgements begins anew. */
+static void emit_done(struct arq *a)
+{
+    for (uint32_t i = a->ack_end; i < a->ack_n; i++)
+        a->acks[i - a->ack_end] = a->acks[i];
+    a->ack_n -= a->ack_end;
+    a->ack_at = a->ack_end = 0;
+    a->last_ack = (struct arq_ack){0};
+    if (a->reacting)
+        react(a);
+}
+
+size_t arq_emit(struct arq *a, uint8_t *out)
+{
+    struct wr w = wr_to(out, a->mtu);
+
+    if (emit_control(a, &w))
+        emit_data(a, &w, out);
+    if (w.p == out)
+        emit_done(a);
+    return (size_t)(w.p - out);
+}

@@ -1,0 +1,49 @@
+/* core/arq_hooks.h - what a congestion controller or pacer sees of the engine, and where the engine's memory comes from.
+ * For core/ikcp.c and core/sender.c; a session needs core/arq.h only. */
+#ifndef CORE_ARQ_HOOKS_H
+#define CORE_ARQ_HOOKS_H
+
+#include "core/arq.h"
+
+/* One segment of ours, as a hook sees it. */
+struct arq_sent {
+    uint32_t sn, ts, len, xmit; /* ts: of the latest transmission; xmit: transmissions so far */
+};
+
+/* Calls out of the engine; any may be NULL. None may call back into it, but all may write arq_knobs() and, with
+ * arq_set_cwnd(), the congestion window. */
+struct arq_hooks {
+    void *ctx;
+    void (*tick)(void *ctx); /* a full flush begins */
+    int32_t (*budget)(void *ctx); /* payload bytes this flush may send; negative: no limit */
+    void (*pulled)(void *ctx); /* new segments, if any, have been pulled */
+    void (*sent)(void *ctx, const struct arq_sent *s); /* just before a transmission is written */
+    void (*acked)(void *ctx, const struct arq_sent *s, int32_t rtt_ms); /* a segment left; -1: no sample */
+    void (*rtt)(void *ctx, uint32_t rtt_ms); /* the estimate has taken in a sample */
+    void (*ack)(void *ctx, uint32_t segs, uint32_t bytes, uint32_t prior_inflight); /* replaces the growth of cwnd */
+    void (*fast)(void *ctx, uint32_t n, uint32_t prior_cwnd); /* replaces the reduction after fast retransmissions */
+    void (*timeout)(void *ctx, uint32_t prior_cwnd); /* replaces the reduction after a timeout */
+    /* What the budget puts off still counts as transmitted: its timer runs and its xmit grows, as C 2.1.1 has it.
+     * Without this it stays due and leaves with the next budget. */
+    bool defer_counts;
+};
+
+/* Where segments are kept and rings come from. */
+struct arq_mem {
+    void *ctx;
+    struct buf *(*get)(void *ctx, uint32_t len); /* room for len bytes; NULL */
+    void (*put)(struct buf *b);
+    void *(*alloc)(size_t n);
+    void (*free)(void *p);
+    uint32_t seg_max; /* longest payload get() can hold */
+};
+
+/* arq_new() with memory of one's own; p->pool is not used. Copies *m. */
+struct arq *arq_new_in(const struct arq_params *p, const struct arq_mem *m);
+/* Copies *h; NULL: none. */
+void arq_set_hooks(struct arq *a, const struct arq_hooks *h);
+void arq_set_cwnd(struct arq *a, uint32_t cwnd);
+/* First sequence number of each direction; only while nothing has been sent or received yet. */
+void arq_set_start(struct arq *a, uint32_t snd_sn, uint32_t rcv_sn);
+
+#endif

@@ -1,0 +1,335 @@
+/* core/arq_snd.c - the send ring: what is in flight, what acknowledgements do to it, round-trip time and the
+ * congestion window.
+ * Source: the KCP description, sections 7 to 10, as C 2.1.1 has it. */
+#include "core/arq_priv.h"
+
+#include <string.h>
+
+static size_t words(uint32_t cap)
+{
+    return (cap + 63) / 64;
+}
+
+size_t arq_snd_bytes(uint32_t cap)
+{
+    return cap * sizeof(struct arq_out) + 3 * words(cap) * sizeof(uint64_t);
+}
+
+bool arq_bits_has(const struct arq *a, const struct arq_bits *b, uint32_t sn)
+{
+    uint32_t i = sn & (a->out_cap - 1);
+
+    return b->w[i / 64] >> (i % 64) & 1;
+}
+
+void arq_bits_add(struct arq *a, struct arq_bits *b, uint32_t sn)
+{
+    uint32_t i = sn & (a->out_cap - 1);
+
+    if (arq_bits_has(a, b, sn))
+        return;
+    b->w[i / 64] |= (uint64_t)1 << (i % 64);
+    if (b->n++ == 0 || serial_before(sn, b->lo))
+        b->lo = sn;
+}
+
+void arq_bits_del(struct arq *a, struct arq_bits *b, uint32_t sn)
+{
+    uint32_t i = sn & (a->out_cap - 1);
+
+    if (!arq_bits_has(a, b, sn))
+        return;
+    b->w[i / 64] &= ~((uint64_t)1 << (i % 64));
+    b->n--;
+}
+
+/* A word may hold both ends of the window; its bits from `from` on come in sn order up to the word's end, and the ring
+ * never holds more than cap, so what lies beyond snd_nxt is recognised by its sn. */
+uint32_t arq_bits_next(const struct arq *a, const struct arq_bits *b, uint32_t from)
+{
+    uint32_t end = a->st.snd_nxt;
+
+    while (serial_before(from, end)) {
+        uint32_t i = from & (a->out_cap - 1);
+        uint64_t w = b->w[i / 64] >> (i % 64);
+
+        ARQ_STEP();
+        if (w) {
+            from += (uint32_t)__builtin_ctzll(w);
+            return serial_before(from, end) ? from : end;
+        }
+        from += MIN(64 - i % 64, a->out_cap - i);
+    }
+    return end;
+}
+
+uint32_t arq_bits_first(const struct arq *a, struct arq_bits *b)
+{
+    if (!b->n)
+        return a->st.snd_nxt;
+    if (serial_before(b->lo, a->st.snd_una))
+        b->lo = a->st.snd_una;
+    return b->lo = arq_bits_next(a, b, b->lo);
+}
+
+static void bits_carry(struct arq *a, struct arq_bits *to, const struct arq *was, const struct arq_bits *from)
+{
+    for (uint32_t sn = a->st.snd_una; sn != a->st.snd_nxt; sn++)
+        if (arq_bits_has(was, from, sn))
+            arq_bits_add(a, to, sn);
+}
+
+/* cap 0: only while nothing is in flight. */
+int arq_snd_resize(struct arq *a, uint32_t cap)
+{
+    struct arq was = *a;
+    uint64_t *w;
+
+    if (cap == a->out_cap)
+        return 0;
+    a->out = cap ? a->mem.alloc(arq_snd_bytes(cap)) : NULL;
+    if (cap && !a->out) {
+        a->out = was.out;
+        return -ENOMEM;
+    }
+    a->out_cap = cap;
+    a->due = a->pend = a->count = (struct arq_bits){0};
+    if (cap) {
+        memset(a->out, 0, arq_snd_bytes(cap));
+        w = (uint64_t *)(void *)(a->out + cap);
+        a->due.w = w;
+        a->pend.w = w + words(cap);
+        a->count.w = w + 2 * words(cap);
+    }
+    for (uint32_t sn = a->st.snd_una; sn != a->st.snd_nxt; sn++)
+        *arq_out_at(a, sn) = *arq_out_at(&was, sn);
+    bits_carry(a, &a->due, &was, &was.due);
+    bits_carry(a, &a->pend, &was, &was.pend);
+    bits_carry(a, &a->count, &was, &was.count);
+    if (was.out)
+        a->mem.free(was.out);
+    return 0;
+}
+
+int arq_snd_fit(struct arq *a, uint32_t n)
+{
+    return n <= a->out_cap ? 0 : arq_snd_resize(a, arq_ring_for(n));
+}
+
+/* The list by ts is ordered by time of the last transmission only; within one time its order means nothing. The clock
+ * going backwards makes the search long, nothing else does. */
+void arq_by_ts_add(struct arq *a, uint32_t sn)
+{
+    struct arq_out *s = arq_out_at(a, sn), *at;
+    uint32_t after = a->ts_tail;
+
+    s->older = s->newer = sn;
+    if (!a->count.n) {
+        a->ts_head = a->ts_tail = sn;
+        arq_bits_add(a, &a->count, sn);
+        return;
+    }
+    arq_bits_add(a, &a->count, sn);
+    for (at = arq_out_at(a, after); serial_before(s->ts, at->ts); at = arq_out_at(a, after)) {
+        ARQ_STEP();
+        if (after == a->ts_head) {
+            at->older = sn;
+            s->newer = after;
+            a->ts_head = sn;
+            return;
+        }
+        after = at->older;
+    }
+    s->older = after;
+    if (after == a->ts_tail) {
+        a->ts_tail = sn;
+    } else {
+        s->newer = at->newer;
+        arq_out_at(a, s->newer)->older = sn;
+    }
+    at->newer = sn;
+}
+
+void arq_by_ts_del(struct arq *a, uint32_t sn)
+{
+    struct arq_out *s = arq_out_at(a, sn);
+    bool first = sn == a->ts_head, last = sn == a->ts_tail;
+
+    if (!arq_bits_has(a, &a->count, sn))
+        return;
+    arq_bits_del(a, &a->count, sn);
+    if (!first)
+        arq_out_at(a, s->older)->newer = last ? s->older : s->newer;
+    if (!last)
+        arq_out_at(a, s->newer)->older = first ? s->newer : s->older;
+    if (first)
+        a->ts_head = s->newer;
+    if (last)
+        a->ts_tail = s->older;
+}
+
+bool arq_snd_fast_due(const struct arq *a, const struct arq_out *s)
+{
+    return a->k.resend && s->fastack >= a->k.resend && (!a->k.fast_limit || s->xmit <= a->k.fast_limit);
+}
+
+static uint32_t release(struct arq *a, uint32_t sn, int32_t rtt_ms)
+{
+    struct arq_out *s = arq_out_at(a, sn);
+    struct arq_sent gone = {sn, s->ts, s->len, s->xmit};
+
+    if (a->announced && a->announced_sn == sn)
+        a->announced = false;
+    arq_bits_del(a, &a->due, sn);
+    arq_bits_del(a, &a->pend, sn);
+    arq_by_ts_del(a, sn);
+    s->live = false;
+    a->st.n_inflight--;
+    if (s->own)
+        a->mem.put(s->own);
+    s->own = NULL;
+    if (a->hooks.acked)
+        a->hooks.acked(a->hooks.ctx, &gone, rtt_ms);
+    return gone.len;
+}
+
+/* An una that claims what was never put on the wire is a lie, or another conversation's: it frees nothing. */
+uint32_t arq_snd_una(struct arq *a, uint32_t una)
+{
+    uint32_t bytes = 0;
+
+    if (!arq_within(una, a->st.snd_una, a->snd_out + 1))
+        return 0;
+    for (uint32_t sn = a->st.snd_una; sn != una; sn++) {
+        ARQ_STEP();
+        if (arq_out_at(a, sn)->live)
+            bytes += release(a, sn, -1);
+    }
+    a->st.snd_una = una;
+    arq_snd_slide(a);
+    return bytes;
+}
+
+uint32_t arq_snd_ack(struct arq *a, uint32_t sn, uint32_t now)
+{
+    const struct arq_out *s;
+    int32_t rtt_ms;
+
+    if (!arq_within(sn, a->st.snd_una, a->snd_out))
+        return 0;
+    s = arq_out_at(a, sn);
+    if (!s->live || !s->xmit)
+        return 0;
+    rtt_ms = serial_diff(now, s->ts);
+    return release(a, sn, rtt_ms < 0 ? -1 : rtt_ms);
+}
+
+void arq_snd_slide(struct arq *a)
+{
+    while (a->st.snd_una != a->st.snd_nxt && !arq_out_at(a, a->st.snd_una)->live) {
+        ARQ_STEP();
+        a->st.snd_una++;
+    }
+    if (serial_before(a->snd_out, a->st.snd_una))
+        a->snd_out = a->st.snd_una;
+}
+
+/* True if the list by ts is the shorter way to everything sent before sn and not after ts. Without the choice, the ack
+ * of a retransmitted hole would walk over the whole window sent since, or each ack over every hole already filled. */
+static bool ts_walk_is_shorter(struct arq *a, uint32_t sn, uint32_t ts)
+{
+    uint32_t t = a->ts_head, s = arq_bits_first(a, &a->count);
+
+    for (;;) {
+        ARQ_STEP();
+        if (serial_before(ts, arq_out_at(a, t)->ts) || t == a->ts_tail)
+            return true;
+        if (!serial_before(s, sn))
+            return false;
+        t = arq_out_at(a, t)->newer;
+        s = arq_bits_next(a, &a->count, s + 1);
+    }
+}
+
+/* Counts the ack of a later segment against one. At the threshold it leaves the list: more acks change nothing. */
+static void count_one(struct arq *a, uint32_t sn)
+{
+    struct arq_out *s = arq_out_at(a, sn);
+
+    s->fastack++;
+    if (!arq_snd_fast_due(a, s))
+        return;
+    arq_by_ts_del(a, sn);
+    arq_bits_add(a, &a->due, sn);
+}
+
+/* Section 8: every segment before sn whose last transmission is not after ts. */
+void arq_snd_later_ack(struct arq *a, uint32_t sn, uint32_t ts)
+{
+    uint32_t at;
+
+    if (!a->k.resend || !a->count.n || !arq_within(sn, a->st.snd_una, a->st.snd_nxt))
+        return;
+    if (!ts_walk_is_shorter(a, sn, ts)) {
+        for (at = arq_bits_first(a, &a->count); serial_before(at, sn); at = arq_bits_next(a, &a->count, at + 1)) {
+            ARQ_STEP();
+            if (!serial_before(ts, arq_out_at(a, at)->ts))
+                count_one(a, at);
+        }
+        return;
+    }
+    at = a->ts_head;
+    for (bool last = false; !last && !serial_before(ts, arq_out_at(a, at)->ts);) {
+        uint32_t newer = arq_out_at(a, at)->newer;
+
+        ARQ_STEP();
+        last = at == a->ts_tail;
+        if (serial_before(at, sn))
+            count_one(a, at);
+        at = newer;
+    }
+}
+
+/* Section 9, integer arithmetic of the C core. No path takes a minute: such a sample is a lie and would last. */
+void arq_snd_rtt(struct arq *a, uint32_t rtt_ms)
+{
+    struct arq_state *st = &a->st;
+    uint32_t delta, rto;
+
+    if (rtt_ms > ARQ_RTO_MAX_MS)
+        return;
+    if (!st->srtt_ms) {
+        st->srtt_ms = rtt_ms;
+        st->rttvar_ms = rtt_ms / 2;
+    } else {
+        delta = rtt_ms > st->srtt_ms ? rtt_ms - st->srtt_ms : st->srtt_ms - rtt_ms;
+        st->rttvar_ms = (3 * st->rttvar_ms + delta) / 4;
+        st->srtt_ms = MAX((7 * st->srtt_ms + rtt_ms) / 8, 1);
+    }
+    rto = st->srtt_ms + MAX(a->k.interval_ms, 4 * st->rttvar_ms);
+    rto = MAX(rto, a->k.min_rto_ms);
+    st->rto_ms = MIN(rto, (uint32_t)ARQ_RTO_MAX_MS);
+    if (a->hooks.rtt)
+        a->hooks.rtt(a->hooks.ctx, rtt_ms);
+}
+
+void arq_snd_grow(struct arq *a)
+{
+    struct arq_state *st = &a->st;
+
+    if (st->cwnd >= st->rmt_wnd)
+        return;
+    if (st->cwnd < st->ssthresh) {
+        st->cwnd++;
+        st->incr += a->mss;
+    } else {
+        st->incr = MAX(st->incr, a->mss);
+        st->incr += a->mss * a->mss / st->incr + a->mss / 16;
+        if ((st->cwnd + 1) * a->mss <= st->incr)
+            st->cwnd = (st->incr + a->mss - 1) / a->mss;
+    }
+    if (st->cwnd > st->rmt_wnd) {
+        st->cwnd = st->rmt_wnd;
+        st->incr = st->rmt_wnd * a->mss;
+    }
+}
