@@ -12,13 +12,16 @@
 struct fec_decoder;
 
 struct fec_decoder_params {
-    unsigned data, parity;        /* shape to begin with; 0: not known (1 + 1) */
-    unsigned groups;              /* groups back that are kept; >= 3 */
-    struct buf_pool *pool;        /* for shards kept and recovered; buffers >= 1500. Borrowed for life */
+    unsigned data, parity; /* shape to begin with; 0: not known (1 + 1) */
+    unsigned groups; /* groups back that are kept; 3..255 */
+    struct buf_pool *pool; /* for shards kept and recovered; buffers >= 1500. Borrowed for life */
 };
 
-struct fec_decoder_counts {       /* since the last fec_decoder_take_counts() */
-    uint64_t full, parity, errs, recovered, shape_changes;
+struct fec_decoder_counts { /* since the last fec_decoder_take_counts() */
+    uint64_t full; /* groups that got all their data without help */
+    uint64_t parity; /* parity packets in the window, those of finished groups too */
+    uint64_t errs; /* refused packets, dropped groups, recovered shards of an impossible size */
+    uint64_t recovered, shape_changes;
 };
 
 struct fec_decoder *fec_decoder_new(const struct fec_decoder_params *p); /* NULL: out of memory or bad shape */
@@ -27,12 +30,12 @@ struct fec_decoder *fec_decoder_free(struct fec_decoder *d);
 int fec_decoder_input(struct fec_decoder *d, const struct shard *s);
 /* A recovered payload (checked: 2 <= size <= shard length), valid until the next call on d. False: no more. */
 bool fec_decoder_next(struct fec_decoder *d, struct bytes *payload);
-void fec_decoder_settle(struct fec_decoder *d);        /* out of memory: the group is dropped and counted in errs */
+void fec_decoder_settle(struct fec_decoder *d); /* out of memory: the group is dropped and counted in errs */
 /* The shape in force; *sure is false while packets contradict it and nothing is recovered. */
 void fec_decoder_shape(const struct fec_decoder *d, unsigned *data, unsigned *parity, bool *sure);
 struct fec_decoder_counts fec_decoder_take_counts(struct fec_decoder *d);
 unsigned fec_decoder_groups(const struct fec_decoder *d); /* open now */
-void fec_decoder_trim(struct fec_decoder *d);          /* gives memory of finished groups back */
-size_t fec_decoder_memory(const struct fec_decoder *d); /* heap bytes without pool buffers */
+void fec_decoder_trim(struct fec_decoder *d); /* gives memory of finished groups back */
+size_t fec_decoder_memory(const struct fec_decoder *d); /* heap bytes; no pool buffers, no shared codec (rs_memory()) */
 
 #endif

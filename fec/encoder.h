@@ -18,16 +18,18 @@ struct fec_encoder *fec_encoder_free(struct fec_encoder *e);
 /* Writes the 8-byte data header at pkt and takes pkt[0..8+len) into the group. Lent until settle.
  * 0, FEC_GROUP_FULL: fec_encoder_parity() or fec_encoder_skip() must come next. */
 int fec_encoder_add(struct fec_encoder *e, uint8_t *pkt, size_t len);
-/* Bytes of each parity packet of the group just completed, FEC header included. */
+/* Bytes of each parity packet of the group just completed, FEC header included. 0: memory ran out when the group was
+ * settled and no parity can be made: fec_encoder_skip(). */
 size_t fec_encoder_parity_len(const struct fec_encoder *e);
 /* Writes parity packets 0..count-1 (count <= P, rows[i] of fec_encoder_parity_len() bytes), consumes all P seqids. */
 void fec_encoder_parity(struct fec_encoder *e, uint8_t *const rows[], unsigned count);
-void fec_encoder_skip(struct fec_encoder *e);          /* consumes the P seqids, sends none */
-void fec_encoder_settle(struct fec_encoder *e);        /* data packets lent so far may go */
-unsigned fec_encoder_data(const struct fec_encoder *e);   /* D */
+void fec_encoder_skip(struct fec_encoder *e); /* consumes the P seqids, sends none */
+void fec_encoder_settle(struct fec_encoder *e); /* data packets lent so far may go */
+void fec_encoder_trim(struct fec_encoder *e); /* gives memory back that no open group needs */
+unsigned fec_encoder_data(const struct fec_encoder *e); /* D */
 unsigned fec_encoder_parities(const struct fec_encoder *e); /* P */
-uint32_t fec_encoder_seqid(const struct fec_encoder *e);  /* next */
+uint32_t fec_encoder_seqid(const struct fec_encoder *e); /* next */
 void fec_encoder_set_seqid(struct fec_encoder *e, uint32_t seqid); /* multiple of D+P below paws; for tests */
-size_t fec_encoder_memory(const struct fec_encoder *e);
+size_t fec_encoder_memory(const struct fec_encoder *e); /* heap bytes; without the shared codec, see rs_memory() */
 
 #endif

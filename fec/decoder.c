@@ -1,0 +1,492 @@
+/* fec/decoder.c - groups on the way in. Source: the FEC description, sections 4 and 5.
+ *
+ * When is a recovery safe? A group decoded under a wrong shape yields packets that pass every check further up, so a
+ * shape must be proven, not just not contradicted. A packet's type constrains the peer's shape (tuner.h); a group is
+ * recovered when all shapes still possible agree on its first seqid and on D, which is all its code depends on. In a
+ * session's first group the start (seqid 0) is the same for every shape, so it is enough to have seen where data ends.
+ * If the last data packet is the lost one, fewer data shards are possible too; then any D - 1 shards would predict the
+ * others, and one wrong prediction refutes that. What stays open (the first parity lost and never seen so far) waits in
+ * its group for the packets that decide it, one group later as a rule. A configured shape needs no other treatment: it
+ * is what groups are collected under until the types contradict it. */
+#include "fec/decoder.h"
+
+#include "fec/group.h"
+#include "fec/rs.h"
+#include "fec/tuner.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SIZE_FIELD = SHARD_DATA_HEADER - SHARD_HEADER,
+    GROUPS_MAX = 255,
+    PLANS = 8, /* loss patterns remembered ... */
+    PLAN_BYTES = 32 * 1024, /* ... within this, but always the newest */
+    TESTS = 4, /* refutations tried before waiting is all that is done: they are dear for large D */
+    RESYNC = 128, /* packets in a row behind the window: the peer has started over */
+};
+
+struct slot {
+    struct group *g; /* NULL: nothing of it seen yet, or done */
+    bool done; /* complete, recovered or given up: late packets are ignored */
+};
+
+struct fec_decoder {
+    unsigned data, parity, n; /* shape in force; n = data + parity */
+    uint32_t paws;
+    bool sure; /* false: contradicted or never known, nothing is collected */
+    bool started; /* newest means something */
+    unsigned tests_left, stale;
+    struct tuner tuner;
+    struct rs *rs; /* of the shape in force; made when first needed */
+    struct {
+        struct rs_plan *p;
+        uint32_t used;
+    } plans[PLANS];
+    uint32_t plan_clock;
+    struct group_pool groups;
+    unsigned n_deferred; /* groups that wait for proof of the shape */
+    struct buf *given; /* what fec_decoder_next() handed out last */
+    struct buf *out, **out_end; /* recovered, to be handed out */
+    size_t n_out;
+    struct buf_pool *pool;
+    struct fec_decoder_counts counts;
+    uint32_t newest; /* group number */
+    unsigned head; /* its slot; b groups back is b slots before, cyclically */
+    unsigned n_slots;
+    struct slot slots[];
+};
+
+static void set_shape(struct fec_decoder *d, unsigned data, unsigned parity)
+{
+    d->data = data;
+    d->parity = parity;
+    d->n = data + parity;
+    d->paws = UINT32_MAX / d->n * d->n;
+    group_pool_init(&d->groups, d->n);
+}
+
+struct fec_decoder *fec_decoder_new(const struct fec_decoder_params *p)
+{
+    bool known = p->data && p->parity;
+    struct fec_decoder *d;
+
+    if (p->groups < 3 || p->groups > GROUPS_MAX)
+        return NULL;
+    if (p->data > SHARD_MAX_N || p->parity > SHARD_MAX_N || p->data + p->parity > SHARD_MAX_N)
+        return NULL;
+    d = calloc(1, sizeof *d + (p->groups + 1) * sizeof d->slots[0]);
+    if (!d)
+        return NULL;
+    d->n_slots = p->groups + 1;
+    d->pool = p->pool;
+    d->out_end = &d->out;
+    d->sure = known;
+    d->tests_left = TESTS;
+    tuner_init(&d->tuner);
+    set_shape(d, known ? p->data : 1, known ? p->parity : 1);
+    return d;
+}
+
+static void plans_drop(struct fec_decoder *d)
+{
+    for (unsigned i = 0; i < PLANS; i++)
+        d->plans[i].p = rs_plan_free(d->plans[i].p);
+}
+
+/* Leaves the slot empty; its buffers and lent packets are let go. */
+static void slot_clear(struct fec_decoder *d, struct slot *s)
+{
+    if (s->g) {
+        d->n_deferred -= s->g->deferred;
+        group_put(&d->groups, s->g);
+    }
+    *s = (struct slot){0};
+}
+
+static void slot_finish(struct fec_decoder *d, struct slot *s)
+{
+    slot_clear(d, s);
+    s->done = true;
+}
+
+static void slot_fail(struct fec_decoder *d, struct slot *s)
+{
+    d->counts.errs++;
+    slot_finish(d, s);
+}
+
+static void forget_groups(struct fec_decoder *d)
+{
+    for (unsigned i = 0; i < d->n_slots; i++)
+        slot_clear(d, &d->slots[i]);
+    d->started = false;
+    d->stale = 0;
+}
+
+static void put_given(struct fec_decoder *d)
+{
+    buf_put(d->given);
+    d->given = NULL;
+}
+
+struct fec_decoder *fec_decoder_free(struct fec_decoder *d)
+{
+    struct bytes b;
+
+    if (!d)
+        return NULL;
+    while (fec_decoder_next(d, &b))
+        ;
+    forget_groups(d);
+    group_pool_trim(&d->groups);
+    plans_drop(d);
+    rs_free(d->rs);
+    free(d);
+    return NULL;
+}
+
+static void adopt(struct fec_decoder *d, unsigned data, unsigned parity)
+{
+    d->sure = true;
+    if (data == d->data && parity == d->parity)
+        return;
+    forget_groups(d);
+    group_pool_trim(&d->groups);
+    plans_drop(d);
+    d->rs = rs_free(d->rs);
+    set_shape(d, data, parity);
+    d->counts.shape_changes++;
+}
+
+/* Narrows the possible shapes by one packet; stops or resumes as they demand. True if something new was learnt. */
+static bool learn(struct fec_decoder *d, const struct shard *s)
+{
+    int r = tuner_sample(&d->tuner, s->seqid, s->kind == SHARD_DATA);
+    unsigned data, parity;
+
+    if (r == TUNER_RESTARTED)
+        d->tests_left = TESTS;
+    if (d->sure && (r == TUNER_RESTARTED || !tuner_allows(&d->tuner, d->data, d->parity))) {
+        forget_groups(d);
+        d->sure = false;
+    }
+    if (!d->sure && tuner_verdict(&d->tuner, &data, &parity))
+        adopt(d, data, parity);
+    return r != TUNER_SAME;
+}
+
+/* The slot of a group; moves the window if the group is newer than all before. NULL: behind the window. */
+static struct slot *slot_of(struct fec_decoder *d, uint32_t number)
+{
+    uint32_t total = d->paws / d->n; /* group numbers wrap there */
+    uint32_t ahead = number >= d->newest ? number - d->newest : number + (total - d->newest);
+
+    if (!d->started) {
+        d->started = true;
+        d->newest = number;
+        ahead = 0;
+    }
+    if (ahead > total / 2) {
+        uint32_t back = total - ahead;
+
+        if (back >= d->n_slots)
+            return NULL;
+        d->stale = 0;
+        return &d->slots[(d->head + d->n_slots - back) % d->n_slots];
+    }
+    for (uint32_t i = MIN(ahead, d->n_slots); i; i--) {
+        d->head = (d->head + 1) % d->n_slots;
+        slot_clear(d, &d->slots[d->head]);
+    }
+    d->newest = number;
+    d->stale = 0;
+    return &d->slots[d->head];
+}
+
+static struct rs_plan *plan_make(struct fec_decoder *d, const bool have[])
+{
+    unsigned oldest = 0;
+    size_t bytes = 0;
+
+    if (!d->rs)
+        d->rs = rs_new(d->data, d->parity);
+    for (unsigned i = 1; i < PLANS; i++)
+        if (!d->plans[i].p || (d->plans[oldest].p && d->plans[i].used < d->plans[oldest].used))
+            oldest = i;
+    rs_plan_free(d->plans[oldest].p);
+    d->plans[oldest].p = d->rs ? rs_plan_new(d->rs, have) : NULL;
+    d->plans[oldest].used = ++d->plan_clock;
+    for (unsigned i = 0; i < PLANS; i++)
+        bytes += d->plans[i].p ? rs_plan_memory(d->plans[i].p) : 0;
+    for (unsigned i = 0; i < PLANS && bytes > PLAN_BYTES; i++)
+        if (i != oldest)
+            d->plans[i].p = rs_plan_free(d->plans[i].p);
+    return d->plans[oldest].p;
+}
+
+static struct rs_plan *plan_for(struct fec_decoder *d, const bool have[])
+{
+    for (unsigned i = 0; i < PLANS; i++)
+        if (d->plans[i].p && rs_plan_fits(d->plans[i].p, have)) {
+            d->plans[i].used = ++d->plan_clock;
+            return d->plans[i].p;
+        }
+    return plan_make(d, have);
+}
+
+static void put_all(struct buf *const b[], unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        buf_put(b[i]);
+}
+
+/* Runs the plan into n pool buffers. False: there are not so many. */
+static bool run_plan(struct fec_decoder *d, const struct rs_plan *p, const struct group *g, struct buf *out[],
+                     unsigned n)
+{
+    uint8_t *dst[SHARD_MAX_N];
+
+    for (unsigned i = 0; i < n; i++) {
+        out[i] = buf_get(d->pool);
+        if (!out[i]) {
+            put_all(out, i);
+            return false;
+        }
+        dst[i] = out[i]->mem;
+    }
+    rs_plan_run(p, g->rows, dst, g->parity_len);
+    return true;
+}
+
+/* A lost packet in its padding: the size field must fit and all behind it be zero. */
+static bool sound(const uint8_t *shard, size_t len)
+{
+    size_t size = get_le16(shard);
+
+    if (size < SIZE_FIELD || size > len)
+        return false;
+    while (size < len)
+        if (shard[size++])
+            return false;
+    return true;
+}
+
+/* Takes a rebuilt shard; hands its payload out, or drops it if it cannot be one. */
+static void hand_out(struct fec_decoder *d, struct buf *b, size_t len)
+{
+    if (!sound(b->mem, len)) {
+        d->counts.errs++;
+        buf_put(b);
+        return;
+    }
+    b->off = SIZE_FIELD;
+    b->len = (uint32_t)get_le16(b->mem) - SIZE_FIELD;
+    b->next = NULL;
+    *d->out_end = b;
+    d->out_end = &b->next;
+    d->n_out++;
+    d->counts.recovered++;
+}
+
+static void recover(struct fec_decoder *d, struct slot *s)
+{
+    unsigned n = d->data - s->g->n_data;
+    struct buf *out[SHARD_MAX_N];
+    bool have[SHARD_MAX_N];
+    const struct rs_plan *p;
+
+    group_have(s->g, have);
+    p = plan_for(d, have);
+    if (!p || d->n_out + n > (size_t)d->n_slots * d->n || !run_plan(d, p, s->g, out, n)) {
+        slot_fail(d, s);
+        return;
+    }
+    for (unsigned i = 0; i < n; i++)
+        hand_out(d, out[i], s->g->parity_len);
+    slot_finish(d, s);
+}
+
+/* True if the shards of a group cannot come from D - 1 data shards, whence not from fewer either: all but one data shard
+ * then predict that one wrong. False proves nothing. */
+static bool refutes_fewer(struct fec_decoder *d, const struct group *g)
+{
+    struct rs *rs = rs_new(d->data - 1, d->parity + 1);
+    struct buf *out[SHARD_MAX_N];
+    bool have[SHARD_MAX_N], refuted = false;
+    struct rs_plan *p = NULL;
+    const uint8_t *missing;
+    unsigned n, held = 0;
+
+    group_have(g, have);
+    while (held < d->data - 1 && !have[held])
+        held++;
+    if (rs && held < d->data - 1) {
+        have[held] = false;
+        p = rs_plan_new(rs, have);
+    }
+    n = p ? rs_plan_missing(p, &missing) : 0;
+    if (n && run_plan(d, p, g, out, n)) {
+        const struct bytes *row = &g->rows[held];
+
+        for (unsigned i = 0; i < n; i++)
+            if (missing[i] == held)
+                refuted = !group_row_equals(row, out[i]->mem, g->parity_len);
+        put_all(out, n);
+    }
+    rs_plan_free(p);
+    rs_free(rs);
+    return refuted;
+}
+
+/* Recovers a group that has enough shards if that is safe; else it waits. */
+static void try_group(struct fec_decoder *d, struct slot *s)
+{
+    struct group *g = s->g;
+    bool proven = tuner_proves(&d->tuner, g->base, d->data, g->last);
+
+    if (!proven && !g->tested && d->tests_left && tuner_allows_fewer(&d->tuner, g->base, d->data, g->last)) {
+        g->tested = true;
+        d->tests_left--;
+        if (refutes_fewer(d, g)) {
+            tuner_rule_out_fewer(&d->tuner, g->base, d->data, g->last);
+            proven = tuner_proves(&d->tuner, g->base, d->data, g->last);
+        }
+    }
+    if (proven) {
+        recover(d, s);
+    } else if (!g->deferred) {
+        g->deferred = true;
+        d->n_deferred++;
+    }
+}
+
+static void try_deferred(struct fec_decoder *d)
+{
+    for (unsigned i = 0; i < d->n_slots && d->n_deferred; i++)
+        if (d->slots[i].g && d->slots[i].g->deferred)
+            try_group(d, &d->slots[i]);
+}
+
+static void enter(struct fec_decoder *d, struct slot *s, const struct shard *shard)
+{
+    unsigned pos = shard->seqid % d->n;
+    int r;
+
+    d->counts.parity += shard->kind == SHARD_PARITY && !(s->g && s->g->rows[pos].p);
+    if (s->done)
+        return;
+    if (!s->g)
+        s->g = group_get(&d->groups, shard->seqid - pos);
+    if (!s->g) {
+        slot_fail(d, s);
+        return;
+    }
+    r = group_lend(&d->groups, s->g, pos, shard->kind == SHARD_DATA, shard->code);
+    if (r == GROUP_DUPLICATE)
+        return;
+    if (r == GROUP_INCONSISTENT) {
+        slot_fail(d, s);
+    } else if (s->g->n_data == d->data) {
+        d->counts.full++;
+        slot_finish(d, s);
+    } else if (s->g->n_data + s->g->n_parity >= d->data) {
+        try_group(d, s);
+    }
+}
+
+static int refuse(struct fec_decoder *d)
+{
+    d->counts.errs++;
+    return SHARD_MALFORMED;
+}
+
+int fec_decoder_input(struct fec_decoder *d, const struct shard *s)
+{
+    bool learnt;
+    struct slot *slot;
+
+    put_given(d);
+    if (s->kind != SHARD_DATA && s->kind != SHARD_PARITY)
+        return refuse(d);
+    if (s->code.len < SIZE_FIELD || s->code.len > buf_pool_size(d->pool))
+        return refuse(d);
+    if (d->sure && s->seqid >= d->paws)
+        return refuse(d);
+    learnt = learn(d, s);
+    if (!d->sure)
+        return 0;
+    if (s->seqid >= d->paws)
+        return refuse(d);
+    slot = slot_of(d, s->seqid / d->n);
+    if (!slot && ++d->stale >= RESYNC) {
+        forget_groups(d);
+        slot = slot_of(d, s->seqid / d->n);
+    }
+    if (slot)
+        enter(d, slot, s);
+    if (learnt)
+        try_deferred(d);
+    return 0;
+}
+
+bool fec_decoder_next(struct fec_decoder *d, struct bytes *payload)
+{
+    struct buf *b = d->out;
+
+    put_given(d);
+    if (!b)
+        return false;
+    d->out = b->next;
+    if (!d->out)
+        d->out_end = &d->out;
+    d->n_out--;
+    d->given = b;
+    *payload = bytes_of(b->mem + b->off, b->len);
+    return true;
+}
+
+void fec_decoder_settle(struct fec_decoder *d)
+{
+    put_given(d);
+    for (unsigned i = 0; i < d->n_slots && d->groups.n_lent; i++)
+        if (d->slots[i].g && !group_settle(&d->groups, d->slots[i].g, d->pool))
+            slot_fail(d, &d->slots[i]);
+}
+
+void fec_decoder_shape(const struct fec_decoder *d, unsigned *data, unsigned *parity, bool *sure)
+{
+    *data = d->data;
+    *parity = d->parity;
+    *sure = d->sure;
+}
+
+struct fec_decoder_counts fec_decoder_take_counts(struct fec_decoder *d)
+{
+    struct fec_decoder_counts c = d->counts;
+
+    d->counts = (struct fec_decoder_counts){0};
+    return c;
+}
+
+unsigned fec_decoder_groups(const struct fec_decoder *d)
+{
+    return d->groups.n_out;
+}
+
+void fec_decoder_trim(struct fec_decoder *d)
+{
+    put_given(d);
+    group_pool_trim(&d->groups);
+    plans_drop(d);
+}
+
+size_t fec_decoder_memory(const struct fec_decoder *d)
+{
+    size_t n = sizeof *d + d->n_slots * sizeof d->slots[0] + group_pool_memory(&d->groups);
+
+    for (unsigned i = 0; i < PLANS; i++)
+        n += d->plans[i].p ? rs_plan_memory(d->plans[i].p) : 0;
+    return n;
+}

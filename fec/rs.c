@@ -1,0 +1,189 @@
+/* fec/rs.c - generator matrices and the list of codecs in use. Plans are in rs_plan.c.
+ * Source: the FEC description, section 3. Matrix work is jerasure's; its region calls are not used, because they write
+ * global counters. */
+#include "fec/rs.h"
+
+#include "fec/region.h"
+#include "fec/rs_internal.h"
+#include "fec/shard.h"
+
+#include <jerasure.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct region_ops *const region_kernels[] = {
+#ifdef HAVE_ISAL
+    &region_isal,
+#endif
+    &region_gfc,
+    NULL,
+};
+
+/* All codecs of the process. The lock is held for a walk over a handful of shapes, never while a matrix is made. */
+static atomic_flag lock = ATOMIC_FLAG_INIT;
+static struct rs *codecs;
+static size_t codecs_bytes;
+static enum { FIELD_UNSET, FIELD_READY, FIELD_BROKEN } field;
+
+static void take_lock(void)
+{
+    while (atomic_flag_test_and_set_explicit(&lock, memory_order_acquire))
+        ;
+}
+
+static void drop_lock(void)
+{
+    atomic_flag_clear_explicit(&lock, memory_order_release);
+}
+
+/* Both libraries build tables on first use without any locking of their own. */
+static bool field_setup(void)
+{
+    take_lock();
+    if (field == FIELD_UNSET) {
+        field = galois_init_default_field(8) == 0 ? FIELD_READY : FIELD_BROKEN;
+        for (unsigned i = 0; region_kernels[i] && field == FIELD_READY; i++)
+            if (!region_kernels[i]->setup())
+                field = FIELD_BROKEN;
+    }
+    drop_lock();
+    return field == FIELD_READY;
+}
+
+/* Rows first .. first + n of the Vandermonde matrix: row r is the powers 0 .. k-1 of the field element r. */
+static void vandermonde(int *v, unsigned first, unsigned n, unsigned k)
+{
+    for (unsigned r = 0; r < n; r++) {
+        v[r * k] = 1;
+        for (unsigned c = 1; c < k; c++)
+            v[r * k + c] = galois_single_multiply(v[r * k + c - 1], (int)(first + r), 8);
+    }
+}
+
+/* coef = the parity rows of V * inverse(top square of V). */
+static bool generator(uint8_t *coef, unsigned k, unsigned m)
+{
+    int *v = calloc((size_t)k * MAX(k, m), sizeof *v), *inverse = calloc((size_t)k * k, sizeof *inverse);
+    int *g = NULL;
+
+    if (v && inverse) {
+        vandermonde(v, 0, k, k);
+        if (!jerasure_invert_matrix(v, inverse, (int)k, 8)) {
+            vandermonde(v, k, m, k); /* the inversion has destroyed the square */
+            g = jerasure_matrix_multiply(v, inverse, (int)m, (int)k, (int)k, (int)k, 8);
+        }
+    }
+    for (size_t i = 0; g && i < (size_t)k * m; i++)
+        coef[i] = (uint8_t)g[i];
+    free(v);
+    free(inverse);
+    free(g);
+    return g != NULL;
+}
+
+static struct rs *build(const struct region_ops *ops, unsigned k, unsigned m)
+{
+    size_t n_coef = (size_t)k * m, bytes = sizeof(struct rs) + n_coef + ops->table_size(k, m);
+    struct rs *rs = calloc(1, bytes);
+
+    if (!rs)
+        return NULL;
+    *rs = (struct rs){.ops = ops, .k = k, .m = m, .refs = 1, .bytes = bytes, .coef = (uint8_t *)(rs + 1)};
+    rs->table = rs->coef + n_coef;
+    if (!generator(rs->coef, k, m)) {
+        free(rs);
+        return NULL;
+    }
+    ops->prepare(rs->table, rs->coef, k, m);
+    return rs;
+}
+
+/* Under the lock. */
+static struct rs *find(const struct region_ops *ops, unsigned k, unsigned m)
+{
+    for (struct rs *rs = codecs; rs; rs = rs->next)
+        if (rs->ops == ops && rs->k == k && rs->m == m) {
+            rs->refs++;
+            return rs;
+        }
+    return NULL;
+}
+
+struct rs *rs_new_on(const struct region_ops *ops, unsigned k, unsigned m)
+{
+    struct rs *rs, *made;
+
+    if (!k || !m || k > SHARD_MAX_N || m > SHARD_MAX_N || k + m > SHARD_MAX_N || !field_setup())
+        return NULL;
+    take_lock();
+    rs = find(ops, k, m);
+    drop_lock();
+    if (rs)
+        return rs;
+    made = build(ops, k, m);
+    if (!made)
+        return NULL;
+    take_lock();
+    rs = find(ops, k, m); /* another thread may have been faster */
+    if (!rs) {
+        rs = made;
+        made = NULL;
+        rs->next = codecs;
+        codecs = rs;
+        codecs_bytes += rs->bytes;
+    }
+    drop_lock();
+    free(made);
+    return rs;
+}
+
+struct rs *rs_new(unsigned k, unsigned m)
+{
+    return rs_new_on(region_kernels[0], k, m);
+}
+
+struct rs *rs_free(struct rs *rs)
+{
+    if (!rs)
+        return NULL;
+    take_lock();
+    if (--rs->refs) {
+        rs = NULL;
+    } else {
+        struct rs **at = &codecs;
+
+        while (*at != rs)
+            at = &(*at)->next;
+        *at = rs->next;
+        codecs_bytes -= rs->bytes;
+    }
+    drop_lock();
+    free(rs);
+    return NULL;
+}
+
+size_t rs_memory(void)
+{
+    size_t n;
+
+    take_lock();
+    n = codecs_bytes;
+    drop_lock();
+    return n;
+}
+
+const uint8_t *rs_parity_row(const struct rs *rs, unsigned i)
+{
+    return rs->coef + (size_t)i * rs->k;
+}
+
+void rs_encode(const struct rs *rs, unsigned n, const uint8_t *const data[], uint8_t *const parity[], size_t len)
+{
+    rs->ops->dot(rs->table, rs->k, n, data, parity, len);
+}
+
+void rs_encode_add(const struct rs *rs, unsigned n, unsigned index, struct bytes data, uint8_t *const parity[])
+{
+    rs->ops->add(rs->table, rs->k, n, index, data.p, parity, data.len);
+}
