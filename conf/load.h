@@ -1,0 +1,38 @@
+/* conf/load.h - files to a draft, and a draft to a conf. Internal to conf/. */
+#ifndef CONF_LOAD_H
+#define CONF_LOAD_H
+
+#include "conf/draft.h"
+
+struct loader {
+    struct conf *c;
+    struct draft global, defaults;
+    struct conf_profile base;     /* the values of [defaults] */
+    struct draft *drafts;         /* of c->profiles */
+    unsigned cap;                 /* of both arrays */
+    struct conf_problems *ps;
+    void *names;                  /* tsearch() trees: profiles by name, files by what they are */
+    void *files;
+    unsigned depth;               /* of includes */
+    bool from_memory;
+    int r;                        /* -ENOMEM, once */
+};
+
+/* Reads a file, and what it includes, into l. from: the include that asked, or file NULL. Problems go to l->ps.
+ * 0, -errno: the file cannot be read (told in l->ps too). */
+int conf_read_file(struct loader *l, const char *path, struct place from);
+void conf_read_text(struct loader *l, const char *name, struct bytes text);
+void conf_loader_fini(struct loader *l);
+
+/* The whole of a file of up to max bytes, NUL behind it; *text is the caller's to wipe and free.
+ * 0, CONF_INVALID (why says), -errno. world: others may read it. */
+int conf_slurp(const char *path, size_t max, bool regular, char **text, size_t *len, bool *world, char *why);
+/* path, or dir of `from` / path when that is relative. On the heap; NULL: out of memory. */
+char *conf_path_beside(const char *from, const char *path);
+
+/* One "key = value" of section `where`: base is the struct it sets. */
+struct ini_value;
+void conf_set(struct loader *l, const struct conf_key *k, void *base, struct draft *d, const struct ini_value *v,
+              struct place at);
+
+#endif

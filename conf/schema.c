@@ -1,0 +1,162 @@
+/* conf/schema.c - each key once: the parser, --help, the printer and the man page read this.
+ * Names and defaults are the peers' (the program description, section 2), ranges and the last rows ours. */
+#include "conf/schema.h"
+
+#include "core/base/err.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *const conf_ciphers[] = {"aes",     "aes-128", "aes-192", "aes-128-gcm", "salsa20", "blowfish",
+                                    "twofish", "cast5",   "3des",    "tea",         "xtea",    "xor",
+                                    "sm4",     "none",    "null",    NULL};
+static const char *const modes[] = {"normal", "fast", "fast2", "fast3", "manual", NULL};
+static const char *const ios[] = {"auto", "io_uring", "epoll", NULL};
+static const char *const loglevels[] = {"error", "warning", "info", "debug", NULL};
+
+#define G(m)    offsetof(struct conf_global, m), 0
+#define GN(m)   offsetof(struct conf_global, m), offsetof(struct conf_global, n_##m)
+#define P(m)    offsetof(struct conf_profile, m), 0
+#define PN(m)   offsetof(struct conf_profile, m), offsetof(struct conf_profile, n_##m)
+#define NOTHING 0, 0
+#define ANY     0, 0
+#define BOTH(d)                                                                                                        \
+    {                                                                                                                  \
+        d, d                                                                                                           \
+    }
+#define LIVE    CONF_LIVE
+#define NEW     CONF_NEW_SESSIONS
+#define RESTART CONF_RESTART
+
+/* A quarter of 2^32, so that sums of a few sizes still fit 32 bits. */
+#define GIB    (1u << 30)
+#define YEAR_S 31536000
+
+/* clang-format off */
+const struct conf_key conf_keys[] = {
+    /* key, sections, type, field, min, max, default by role, words, counts from */
+    {"workers", IN_GLOBAL, &conf_uint, G(workers), 0, 256, {"0"}, NULL, RESTART,
+     "worker threads; 0 = one for each core the daemon may use"},
+    {"io", IN_GLOBAL, &conf_enum, G(io), ANY, {"auto"}, ios, RESTART,
+     "I/O backend; auto takes io_uring where the kernel has what is needed, else epoll"},
+    {"cpus", IN_GLOBAL, &conf_cpus, GN(cpus), 0, 4095, {""}, NULL, RESTART,
+     "cores to pin workers to, in this order; empty = those the daemon may use"},
+    {"control", IN_GLOBAL, &conf_text, G(control), 0, 107, {""}, NULL, RESTART,
+     "path of the control socket; empty = none"},
+    {"log", IN_GLOBAL, &conf_text, G(log), 0, 4095, {""}, NULL, RESTART,
+     "log file; empty = standard error"},
+    {"loglevel", IN_GLOBAL, &conf_enum, G(loglevel), ANY, {"info"}, loglevels, LIVE,
+     "least grave message that is logged"},
+    {"memory", IN_GLOBAL, &conf_size64, G(memory), 0, 1ull << 44, {"0"}, NULL, RESTART,
+     "bytes for buffers of all workers, at least 16M; 0 = a quarter of the machine's memory"},
+    {"maxsessions", IN_GLOBAL, &conf_uint, G(maxsessions), 0, 1048576, {"0"}, NULL, LIVE,
+     "most sessions at one time in the whole daemon; 0 = no limit"},
+    {"include", IN_GLOBAL, &conf_include, NOTHING, ANY, {NULL}, NULL, LIVE,
+     "more files to read; wildcards are allowed, a relative path starts at this file's directory. The one key "
+     "that may be repeated"},
+
+    {"listen", IN_SERVER, &conf_udp, P(listen), ANY, {":29900", NULL}, NULL, RESTART,
+     "UDP address, or port range, to accept sessions on"},
+    {"target", IN_SERVER, &conf_stream, P(target), ANY, {"127.0.0.1:12948", NULL}, NULL, LIVE,
+     "where streams are connected to"},
+    {"localaddr", IN_CLIENT, &conf_stream, P(localaddr), ANY, {NULL, ":12948"}, NULL, RESTART,
+     "address to accept local connections on"},
+    {"remoteaddr", IN_CLIENT, &conf_udp, P(remoteaddr), ANY, {NULL, "vps:29900"}, NULL, NEW,
+     "the server; of a port range every session draws one"},
+    {"bind", IN_CLIENT, &conf_ip, P(bind), ANY, {NULL, ""}, NULL, NEW,
+     "source address of sessions; empty = the system's choice"},
+    {"interface", IN_CLIENT, &conf_device, P(interface), ANY, {NULL, ""}, NULL, NEW,
+     "network device of sessions; empty = the system's choice"},
+    {"key", IN_BOTH, &conf_secret, P(key), ANY, BOTH("it's a secrect"), NULL, NEW,
+     "passphrase; the same at both ends"},
+    {"keyfile", IN_BOTH, &conf_keyfile, P(key), 1, 4096, BOTH(NULL), NULL, NEW,
+     "file that holds the passphrase, instead of key; one line end at its end is not part of it"},
+    {"oldkey", IN_BOTH, &conf_secret, P(oldkey), ANY, BOTH(NULL), NULL, NEW,
+     "a second passphrase that is still accepted while the other ends move"},
+    {"oldkeyfile", IN_BOTH, &conf_keyfile, P(oldkey), 1, 4096, BOTH(NULL), NULL, NEW,
+     "file that holds it, instead of oldkey"},
+    {"crypt", IN_BOTH, &conf_word, P(crypt), ANY, BOTH("aes"), conf_ciphers, NEW,
+     "packet cipher; the same at both ends"},
+    {"mode", IN_BOTH, &conf_enum, P(mode), ANY, BOTH("fast"), modes, NEW,
+     "preset of nodelay, interval, resend and nc; manual takes the four keys"},
+    {"nodelay", IN_BOTH, &conf_uint, P(nodelay), 0, 2, BOTH("0"), NULL, NEW,
+     "mode manual: retransmission timer, 0 = normal, 1 = eager, 2 = most eager"},
+    {"interval", IN_BOTH, &conf_uint, P(interval), 10, 5000, BOTH("50"), NULL, NEW,
+     "mode manual: ms between flushes"},
+    {"resend", IN_BOTH, &conf_uint, P(resend), 0, 1000, BOTH("0"), NULL, NEW,
+     "mode manual: later acknowledgements after which a segment is sent again; 0 = timer only"},
+    {"nc", IN_BOTH, &conf_uint, P(nc), 0, 1, BOTH("0"), NULL, NEW,
+     "mode manual: 1 = no congestion window"},
+    {"mtu", IN_BOTH, &conf_uint, P(mtu), 128, 1500, BOTH("1350"), NULL, NEW,
+     "bytes of one UDP payload"},
+    {"sndwnd", IN_BOTH, &conf_uint, P(sndwnd), 1, 32768, {"1024", "128"}, NULL, NEW,
+     "send window, packets"},
+    {"rcvwnd", IN_BOTH, &conf_uint, P(rcvwnd), 1, 32768, {"1024", "512"}, NULL, NEW,
+     "receive window, packets"},
+    {"datashard", IN_BOTH, &conf_uint, P(datashard), 0, 255, BOTH("10"), NULL, NEW,
+     "FEC data shards of a group; 0 = no FEC"},
+    {"parityshard", IN_BOTH, &conf_uint, P(parityshard), 0, 255, BOTH("3"), NULL, NEW,
+     "FEC parity shards of a group; 0 = no FEC"},
+    {"dscp", IN_BOTH, &conf_uint, P(dscp), 0, 63, BOTH("0"), NULL, RESTART,
+     "DSCP of outgoing packets"},
+    {"nocomp", IN_BOTH, &conf_bool, P(nocomp), ANY, BOTH("false"), NULL, NEW,
+     "no compression; the same at both ends"},
+    {"acknodelay", IN_BOTH, &conf_bool, P(acknodelay), ANY, BOTH("false"), NULL, NEW,
+     "flush acknowledgements at once"},
+    {"quiet", IN_BOTH, &conf_bool, P(quiet), ANY, BOTH("false"), NULL, LIVE,
+     "no message for each stream"},
+    {"smuxver", IN_BOTH, &conf_uint, P(smuxver), 1, 2, BOTH("2"), NULL, NEW,
+     "multiplexer version; the same at both ends (kcptun before November 2025 defaults to 1)"},
+    {"smuxbuf", IN_BOTH, &conf_size, P(smuxbuf), 4096, GIB, BOTH("4194304"), NULL, NEW,
+     "receive buffer of a session"},
+    {"streambuf", IN_BOTH, &conf_size, P(streambuf), 4096, GIB, BOTH("2097152"), NULL, NEW,
+     "receive buffer of a stream (smuxver 2); at most smuxbuf"},
+    {"framesize", IN_BOTH, &conf_size, P(framesize), 128, 65535, BOTH("8192"), NULL, NEW,
+     "most payload of one multiplexer frame"},
+    {"sockbuf", IN_BOTH, &conf_size, P(sockbuf), 4096, GIB - 1, BOTH("4194304"), NULL, RESTART,
+     "UDP socket buffers"},
+    {"keepalive", IN_BOTH, &conf_uint, P(keepalive), 1, 29, BOTH("10"), NULL, NEW,
+     "seconds between keepalives; the other end gives up after 30 s without any"},
+    {"closewait", IN_BOTH, &conf_uint, P(closewait), 0, 3600, {"30", "0"}, NULL, LIVE,
+     "seconds a stream lives on when one direction has ended"},
+    {"dialtimeout", IN_BOTH, &conf_uint, P(dialtimeout), 1, 300, BOTH("10"), NULL, LIVE,
+     "seconds until an attempt to connect to the target, or to resolve a name, fails"},
+    {"peertimeout", IN_BOTH, &conf_uint, P(peertimeout), 3, 3600, BOTH("10"), NULL, NEW,
+     "seconds of silence, with probes unanswered, after which the other end is gone"},
+    {"conn", IN_CLIENT, &conf_uint, P(conn), 1, 65535, {NULL, "1"}, NULL, RESTART,
+     "sessions to spread connections over"},
+    {"autoexpire", IN_CLIENT, &conf_uint, P(autoexpire), 0, YEAR_S, {NULL, "0"}, NULL, NEW,
+     "seconds after which a session gets no new streams; 0 = never"},
+    {"scavengettl", IN_CLIENT, &conf_uint, P(scavengettl), 0, YEAR_S, {NULL, "600"}, NULL, NEW,
+     "seconds an expired session may still live"},
+    {"ratelimit", IN_BOTH, &conf_size64, P(ratelimit), 0, 1ull << 40, BOTH("0"), NULL, NEW,
+     "outgoing bytes per second of a session; 0 = no limit"},
+    {"maxsessions", IN_BOTH, &conf_uint, P(maxsessions), 0, 1048576, BOTH("0"), NULL, LIVE,
+     "most sessions of the profile at one time; 0 = no limit"},
+    {"maxsessionspersource", IN_SERVER, &conf_uint, P(maxsessionspersource), 0, 1048576, {"4096", NULL}, NULL, LIVE,
+     "most sessions of one source address; 0 = no limit"},
+    {"maxstreams", IN_BOTH, &conf_uint, P(maxstreams), 0, 1048576, BOTH("16384"), NULL, NEW,
+     "most streams of a session at one time; 0 = no limit"},
+    {"allow", IN_SERVER, &conf_blocks, PN(allow), 0, 4096, {"", NULL}, NULL, LIVE,
+     "sources that may open sessions; empty = all"},
+    {"deny", IN_SERVER, &conf_blocks, PN(deny), 0, 4096, {"", NULL}, NULL, LIVE,
+     "sources that may not, even where allow names them"},
+};
+/* clang-format on */
+const unsigned conf_n_keys = LEN(conf_keys);
+_Static_assert(LEN(conf_keys) <= CONF_KEYS_MAX, "raise CONF_KEYS_MAX");
+
+const struct conf_key *conf_key_find(const char *name, unsigned where)
+{
+    for (unsigned i = 0; i < conf_n_keys; i++)
+        if ((conf_keys[i].where & where) && !strcmp(conf_keys[i].name, name))
+            return &conf_keys[i];
+    return NULL;
+}
+
+const char *conf_when_text(enum conf_when w)
+{
+    static const char *const texts[] = {[LIVE] = "live", [NEW] = "new sessions", [RESTART] = "restart"};
+
+    return texts[w];
+}
