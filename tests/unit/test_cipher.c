@@ -15,9 +15,19 @@ enum { BATCH = 64, GUARD = 48, GUARD_BYTE = 0xa5 };
 static const uint8_t some_key[CIPHER_KEY] = {0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe, 9, 8, 7, 6, 5, 4,  3,  2,
                                              0x0f, 0x2d, 0x4b, 0x69, 0x87, 0xa5, 0xc3, 0xe1, 1, 2, 3, 5, 8, 13, 21, 34};
 
-#define EACH_ROW(ops)                                                                                                  \
-    for (const struct cipher_ops *const *row_ = cipher_table, *ops; (ops = *row_); row_++)                             \
-        if (!ops->usable || ops->usable())
+/* The usable row behind `row`, or the first behind NULL; NULL at the end. */
+static const struct cipher_ops *row_next(const struct cipher_ops *row)
+{
+    const struct cipher_ops *const *t = cipher_table;
+
+    if (row) {
+        while (*t++ != row)
+            ;
+    }
+    while (*t && (*t)->usable && !(*t)->usable())
+        t++;
+    return *t;
+}
 
 /* A batch: each packet in a heap block of its own between guard bytes, at an odd address. */
 struct batch {
@@ -141,8 +151,7 @@ static unsigned check_vectors(const char *file, const struct cipher_ops *ops)
 static void test_vectors(void **state)
 {
     (void)state;
-    EACH_ROW(ops)
-    {
+    for (const struct cipher_ops *ops = NULL; (ops = row_next(ops));) {
         print_message("%s by %s\n", ops->name, ops->impl);
         if (ops->family != CIPHER_NULL)
             assert_true(check_vectors(ops->family == CIPHER_AEAD ? "crypto_gcm.json" : "crypto_cfb.json", ops) > 0);
@@ -196,8 +205,9 @@ static void test_captured(void **state)
     size_t i;
 
     (void)state;
-    json_array_foreach(vec_get(j, "captures"), i, capture)
-        EACH_ROW(ops) if (!strcmp(ops->name, vec_str(capture, "cipher")))
+    json_array_foreach(vec_get(j, "captures"), i,
+                       capture) for (const struct cipher_ops *ops = NULL;
+                                     (ops = row_next(ops));) if (!strcmp(ops->name, vec_str(capture, "cipher")))
     {
         check_capture(ops, capture);
         seen++;
@@ -252,7 +262,9 @@ static void test_session_layouts(void **state)
     size_t i;
 
     (void)state;
-    json_array_foreach(vec_get(j, "cases"), i, layout) EACH_ROW(ops) if (!strcmp(ops->name, vec_str(layout, "cipher")))
+    json_array_foreach(vec_get(j, "cases"), i,
+                       layout) for (const struct cipher_ops *ops = NULL;
+                                    (ops = row_next(ops));) if (!strcmp(ops->name, vec_str(layout, "cipher")))
         check_layout(ops, layout);
     assert_true(i > 0);
     json_decref(j);
@@ -338,9 +350,9 @@ static const struct cipher_ops *oracle_of(const char *name)
 {
     const struct cipher_ops *last = NULL;
 
-    EACH_ROW(ops)
-    if (!strcmp(ops->name, name))
-        last = ops;
+    for (const struct cipher_ops *ops = NULL; (ops = row_next(ops));)
+        if (!strcmp(ops->name, name))
+            last = ops;
     return last;
 }
 
@@ -349,8 +361,7 @@ static void test_rows_agree(void **state)
     struct rng rng = rng_seed(11);
 
     (void)state;
-    EACH_ROW(ops)
-    {
+    for (const struct cipher_ops *ops = NULL; (ops = row_next(ops));) {
         const struct cipher_ops *oracle = oracle_of(ops->name);
         size_t least = ops->family == CIPHER_AEAD ? CIPHER_AEAD_NONCE + CIPHER_AEAD_TAG : 0;
         void *s = row_state(ops), *os = row_state(oracle);
@@ -383,8 +394,7 @@ static void test_bit_flips_are_refused(void **state)
     struct rng rng = rng_seed(12);
 
     (void)state;
-    EACH_ROW(ops)
-    {
+    for (const struct cipher_ops *ops = NULL; (ops = row_next(ops));) {
         struct cipher *c = cipher_of(ops, some_key);
         uint32_t overhead = cipher_head(c) + cipher_tail(c), from = 0;
 
@@ -421,8 +431,7 @@ static void test_short_and_long(void **state)
     struct rng rng = rng_seed(13);
 
     (void)state;
-    EACH_ROW(ops)
-    {
+    for (const struct cipher_ops *ops = NULL; (ops = row_next(ops));) {
         struct cipher *c = cipher_of(ops, some_key);
         uint32_t overhead = cipher_head(c) + cipher_tail(c);
         uint8_t content[CIPHER_PKT_MAX + 1], nonces[2][16];
@@ -528,13 +537,13 @@ static void test_any_key_and_many(void **state)
     size_t n = 0;
 
     (void)state;
-    EACH_ROW(ops)
-    for (size_t i = 0; i < LEN(fills); i++) {
-        uint8_t key[CIPHER_KEY];
+    for (const struct cipher_ops *ops = NULL; (ops = row_next(ops));)
+        for (size_t i = 0; i < LEN(fills); i++) {
+            uint8_t key[CIPHER_KEY];
 
-        memset(key, fills[i], sizeof key);
-        check_key(ops, key);
-    }
+            memset(key, fills[i], sizeof key);
+            check_key(ops, key);
+        }
     for (; n < LEN(many); n++)
         assert_int_equal(cipher_new(&many[n], cipher_name_at((unsigned)(n % 15)), some_key), 0);
     while (n)
@@ -548,8 +557,7 @@ static void *thread_main(void *arg)
     size_t bad = 0;
 
     for (int round = 0; round < 20; round++)
-        EACH_ROW(ops)
-        {
+        for (const struct cipher_ops *ops = NULL; (ops = row_next(ops));) {
             struct cipher *c;
             struct batch b = {.n = 0};
             uint8_t nonces[BATCH][16] = {{(uint8_t)round}};
