@@ -128,7 +128,7 @@ void smux_stream_end(struct smux_stream *s, bool tell)
     s->ended = true;
     smux_out_cut(s);
     s->due &= tell ? SMUX_DUE_SYN : 0;
-    if (tell)
+    if (tell && (s->m->peer_ours || !s->fin_sent))
         smux_out_due(s, SMUX_DUE_RESET);
     if (!s->due)
         list_del(&s->ctl);

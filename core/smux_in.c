@@ -159,6 +159,8 @@ static void take_payload(struct smux *m, struct bytes *in)
         m->bucket -= (int64_t)n;
         smux_stream_say(s, SMUX_EV_DATA);
     }
+    if (!m->in_left)
+        m->in_stream = NULL;
     in->p += n;
     in->len -= n;
 }

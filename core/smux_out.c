@@ -145,52 +145,37 @@ static void put_upd(struct smux_stream *s)
     s->since_upd = 0;
 }
 
-/* The first frame that s owes, if it really is one. */
-static bool control_frame(struct smux *m, struct smux_stream *s)
+/* The first frame that s owes. */
+static void put_control(struct smux *m, struct smux_stream *s)
 {
     if (s->due & SMUX_DUE_SYN) {
         s->due &= (uint8_t)~SMUX_DUE_SYN;
         put_header(m, SMUX_SYN, 0, s->id);
-        return true;
-    }
-    if (s->due & SMUX_DUE_UPD) {
+    } else if (s->due & SMUX_DUE_UPD) {
         s->due &= (uint8_t)~SMUX_DUE_UPD;
         put_upd(s);
-        return true;
-    }
-    if (s->due & SMUX_DUE_RESET) {
-        s->due &= (uint8_t)~SMUX_DUE_RESET;
-        if (m->peer_ours || !s->fin_sent)
-            s->due |= SMUX_DUE_FIN;
-        if (m->peer_ours) {
-            put_header(m, SMUX_PSH, 0, s->id);
-            return true;
-        }
-    }
-    if (s->due & SMUX_DUE_FIN) {
-        s->due &= (uint8_t)~SMUX_DUE_FIN;
+    } else if (s->due & SMUX_DUE_RESET && m->peer_ours) {
+        s->due = SMUX_DUE_FIN;
+        put_header(m, SMUX_PSH, 0, s->id);
+    } else {
+        s->due = 0;
         s->fin_sent = true;
         put_header(m, SMUX_FIN, 0, s->id);
-        return true;
     }
-    return false;
 }
 
 static bool begin_control(struct smux *m)
 {
-    struct smux_stream *s;
+    struct smux_stream *s = LIST_FIRST(&m->ctl, struct smux_stream, ctl);
 
-    while ((s = LIST_FIRST(&m->ctl, struct smux_stream, ctl))) {
-        bool begun = control_frame(m, s);
-
-        if (!s->due) {
-            list_del(&s->ctl);
-            smux_stream_retire(s);
-        }
-        if (begun)
-            return true;
+    if (!s)
+        return false;
+    put_control(m, s);
+    if (!s->due) {
+        list_del(&s->ctl);
+        smux_stream_retire(s);
     }
-    return false;
+    return true;
 }
 
 static bool begin_refusal(struct smux *m)
