@@ -12,7 +12,7 @@ enum { LOOK_MIN = 12 };           /* the shortest payload the newest peer consid
 
 int packet_batch_init(struct packet_batch *b)
 {
-    b->mem = aligned_alloc(64, PACKET_BATCH * (size_t)PACKET_MTU_MAX / 64 * 64 + 64);
+    b->mem = malloc(PACKET_BATCH_MAX * (size_t)PACKET_MTU_MAX);
     b->used = 0;
     b->n = 0;
     return b->mem ? 0 : -ENOMEM;
@@ -30,9 +30,9 @@ void packet_batch_reset(struct packet_batch *b)
     b->n = 0;
 }
 
-bool packet_batch_fits(const struct packet_batch *b, unsigned n)
+bool packet_batch_fits(const struct packet_batch *b)
 {
-    return b->n + n <= PACKET_BATCH;
+    return b->n < PACKET_BATCH;
 }
 
 uint8_t *packet_batch_at(const struct packet_batch *b)
@@ -48,8 +48,8 @@ void packet_batch_add(struct packet_batch *b, size_t len, void *to)
 
 void packet_batch_seal(struct packet_batch *b, struct cipher *c, struct nonce_gen *g)
 {
-    uint8_t nonces[PACKET_BATCH][16];
-    struct cipher_pkt v[PACKET_BATCH];
+    uint8_t nonces[PACKET_BATCH_MAX][16];
+    struct cipher_pkt v[PACKET_BATCH_MAX];
 
     if (cipher_family(c) == CIPHER_NULL)
         return;

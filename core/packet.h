@@ -12,24 +12,25 @@
 
 enum {
     PACKET_MTU_MAX = 1500,        /* bytes of UDP payload; the peers cut what is longer */
-    PACKET_BATCH = 128,           /* datagrams in a batch */
+    PACKET_BATCH = 96,            /* datagrams after which a batch is full */
+    PACKET_BATCH_MAX = 352,       /* with the parity of one more group: at most 255 */
 };
 
 struct packet_batch {
-    uint8_t *mem;                 /* PACKET_BATCH * PACKET_MTU_MAX bytes and some slack */
+    uint8_t *mem;                 /* PACKET_BATCH_MAX * PACKET_MTU_MAX bytes */
     size_t used;
     unsigned n;
     struct packet_out {
         uint32_t off, len;
         void *to;                 /* who sends it: the filler's cookie */
-    } v[PACKET_BATCH];
+    } v[PACKET_BATCH_MAX];
 };
 
 int packet_batch_init(struct packet_batch *b);   /* 0, -ENOMEM */
 void packet_batch_fini(struct packet_batch *b);
 void packet_batch_reset(struct packet_batch *b);
-/* Room for n more datagrams of up to PACKET_MTU_MAX bytes. */
-bool packet_batch_fits(const struct packet_batch *b, unsigned n);
+/* Not full yet: a datagram and all the parity it may complete fit. */
+bool packet_batch_fits(const struct packet_batch *b);
 /* Where the next datagram begins. */
 uint8_t *packet_batch_at(const struct packet_batch *b);
 /* The next datagram is len bytes long, crypto head and tail included. */
