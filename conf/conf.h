@@ -54,6 +54,7 @@ struct conf_global {
     enum conf_loglevel loglevel;
     uint64_t memory;              /* bytes for buffers, all workers; 0 = a quarter of the machine's */
     uint32_t maxsessions;         /* 0 = none */
+    uint32_t draintime;           /* seconds that running streams get when the daemon is told to end */
 };
 
 struct conf {

@@ -51,6 +51,8 @@ const struct conf_key conf_keys[] = {
      "bytes for buffers of all workers, at least 16M; 0 = a quarter of the machine's memory"},
     {"maxsessions", IN_GLOBAL, &conf_uint, G(maxsessions), 0, 1048576, {"0"}, NULL, LIVE,
      "most sessions at one time in the whole daemon; 0 = no limit"},
+    {"draintime", IN_GLOBAL, &conf_uint, G(draintime), 0, 86400, {"10"}, NULL, LIVE,
+     "seconds that running streams get to end by themselves when the daemon is told to end"},
     {"include", IN_GLOBAL, &conf_include, NOTHING, ANY, {NULL}, NULL, LIVE,
      "more files to read; wildcards are allowed, a relative path starts at this file's directory. The one key "
      "that may be repeated"},
