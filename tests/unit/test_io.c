@@ -1,0 +1,885 @@
+/* tests/unit/test_io.c - both I/O backends through the same scenarios, on loopback and unix sockets. */
+#include "daemon/io.h"
+#include "daemon/net.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { EVENTS = 64, LONG_MS = 3000, SHORT_MS = 30, SKIPPED = 77 };
+
+struct env {
+    const struct io_ops *ops;
+    struct io *io;
+    struct io_event ev[EVENTS];
+    int n; /* events in ev */
+};
+
+static int env_open(void **state)
+{
+    struct env *e = calloc(1, sizeof *e);
+
+    e->ops = *state;
+    assert_int_equal(e->ops->open(&e->io, &(struct io_params){.max_events = EVENTS}), 0);
+    *state = e;
+    return 0;
+}
+
+static int env_close(void **state)
+{
+    struct env *e = *state;
+
+    assert_null(e->ops->close(e->io));
+    free(e);
+    return 0;
+}
+
+static int wait_n(struct env *e, unsigned ms, unsigned n)
+{
+    e->n = e->ops->wait(e->io, tick_add_ms(io_now(), ms), e->ev, n);
+    assert_in_range(e->n, 0, n);
+    for (int i = 0; i < e->n; i++)
+        if (e->ev[i].kind == IO_UDP)
+            assert_true(e->ev[i].seg > 0);
+    return e->n;
+}
+
+static int wait_ms(struct env *e, unsigned ms)
+{
+    return wait_n(e, ms, EVENTS);
+}
+
+/* Waits for one event of this kind and source; nothing else may happen. */
+static struct io_event *expect(struct env *e, enum io_kind kind, struct io_src *s)
+{
+    if (wait_ms(e, LONG_MS) != 1 || e->ev[0].kind != kind || e->ev[0].src != s)
+        fail_msg("wanted %d, got %d events, the first %d res %d", kind, e->n, e->n ? (int)e->ev[0].kind : 0,
+                 e->n ? e->ev[0].res : 0);
+    return &e->ev[0];
+}
+
+static void expect_nothing(struct env *e)
+{
+    if (wait_ms(e, SHORT_MS))
+        fail_msg("wanted nothing, got %d events, the first %d res %d", e->n, e->ev[0].kind, e->ev[0].res);
+}
+
+static void bury(struct env *e, struct io_src *s)
+{
+    int fd = s->fd;
+
+    e->ops->del(e->io, s);
+    assert_true(s->dying);
+    expect(e, IO_GONE, s);
+    assert_int_equal(fcntl(fd, F_GETFD), -1);
+}
+
+static struct sockaddr_any name_of(int fd)
+{
+    struct sockaddr_any a = {.len = sizeof a.in6};
+
+    assert_int_equal(getsockname(fd, &a.sa, &a.len), 0);
+    return a;
+}
+
+static struct sockaddr_any loop4(uint16_t port)
+{
+    struct sockaddr_any a;
+
+    assert_int_equal(net_bytes_in_name("127.0.0.1", port, &a), 0);
+    return a;
+}
+
+static int udp_open(uint32_t sockbuf, uint32_t *got)
+{
+    struct net_udp_params p = {.bind = loop4(0), .family = AF_INET, .pktinfo = true, .sockbuf = sockbuf};
+    int fd = net_udp_open(&p, got);
+
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static void fill(uint8_t *p, size_t len, unsigned seed)
+{
+    for (size_t i = 0; i < len; i++)
+        p[i] = (uint8_t)(i * 31 + i / 251 + seed);
+}
+
+static void send_run(int fd, int to_fd, const uint8_t *p, size_t len, size_t seg)
+{
+    struct sockaddr_any to = name_of(to_fd);
+    struct net_gso gso = {0};
+    int err;
+
+    assert_int_equal(net_udp_send(fd, &to, NULL, p, len, seg, &gso, &err), len ? (len + seg - 1) / seg : 1);
+    assert_int_equal(err, 0);
+}
+
+/* ---- UDP ---- */
+
+static void test_gro_runs(void **state)
+{
+    static const struct {
+        size_t len, seg;
+    } runs[] = {{10 * 1350 + 700, 1350}, {2 * 100, 100}, {48 * 1350, 1350}, {40 * 1400 + 1, 1400}, {1350, 1350}};
+    static uint8_t p[65536];
+    struct env *e = *state;
+    struct io_src s = {.fd = udp_open(0, NULL)};
+    int c = udp_open(0, NULL);
+    struct sockaddr_any me = name_of(c);
+
+    assert_int_equal(e->ops->add_udp(e->io, &s), 0);
+    for (size_t i = 0; i < LEN(runs); i++) {
+        struct io_event *ev;
+
+        fill(p, runs[i].len, (unsigned)i);
+        send_run(c, s.fd, p, runs[i].len, runs[i].seg);
+        ev = expect(e, IO_UDP, &s);
+        assert_int_equal(ev->len, runs[i].len);
+        assert_int_equal(ev->seg, runs[i].seg);
+        assert_memory_equal(ev->data, p, ev->len);
+        assert_true(net_addr_equal(&ev->from, &me));
+        assert_string_equal(net_addr_text(&ev->to), "127.0.0.1:0");
+        memset(ev->data, 0, ev->len); /* ours to write in */
+    }
+    bury(e, &s);
+    close(c);
+}
+
+static void test_lone_datagrams(void **state)
+{
+    static const size_t sizes[] = {1, 0, 1350, 0, 0, 65507, 9000};
+    static uint8_t p[65536];
+    struct env *e = *state;
+    struct io_src s = {.fd = udp_open(1 << 20, NULL)};
+    int c = udp_open(1 << 20, NULL);
+
+    assert_int_equal(e->ops->add_udp(e->io, &s), 0);
+    for (size_t i = 0; i < LEN(sizes); i++) {
+        struct io_event *ev;
+
+        fill(p, sizes[i], (unsigned)i);
+        send_run(c, s.fd, p, sizes[i], sizes[i]);
+        ev = expect(e, IO_UDP, &s);
+        assert_int_equal(ev->len, sizes[i]);
+        assert_int_equal(ev->seg, MAX(sizes[i], 1u));
+        assert_memory_equal(ev->data, p, ev->len);
+    }
+    expect_nothing(e);
+    bury(e, &s);
+    close(c);
+}
+
+/* More than all receive buffers at once: nothing is lost, doubled or reordered, whatever the batch size. */
+static void test_burst(void **state)
+{
+    struct env *e = *state;
+    uint32_t got, seen = 0;
+    struct io_src s = {.fd = udp_open(4 << 20, &got)};
+    unsigned total = got / 4096;
+    int c = udp_open(1 << 20, NULL);
+
+    for (uint32_t i = 0; i < total; i++)
+        send_run(c, s.fd, (uint8_t *)&i, sizeof i, sizeof i);
+    assert_int_equal(e->ops->add_udp(e->io, &s), 0);
+    for (unsigned round = 0; seen < total; round++) {
+        if (!wait_n(e, LONG_MS, 1 + round % EVENTS))
+            fail_msg("%u of %u", seen, total);
+        for (int i = 0; i < e->n; i++, seen++) {
+            assert_int_equal(e->ev[i].kind, IO_UDP);
+            assert_memory_equal(e->ev[i].data, &seen, sizeof seen);
+        }
+    }
+    expect_nothing(e);
+    bury(e, &s);
+    close(c);
+}
+
+static void test_burst_of_runs(void **state)
+{
+    static uint8_t p[44 * 1350];
+    struct env *e = *state;
+    uint32_t got;
+    struct io_src s = {.fd = udp_open(4 << 20, &got)};
+    size_t total = got / sizeof p / 2, bytes = 0;
+    int c = udp_open(1 << 20, NULL);
+
+    assert_int_equal(e->ops->add_udp(e->io, &s), 0);
+    for (size_t i = 0; i < total; i++) {
+        fill(p, sizeof p, (unsigned)i);
+        send_run(c, s.fd, p, sizeof p, 1350);
+    }
+    for (size_t k = 0; bytes < total * sizeof p;) {
+        assert_true(wait_ms(e, LONG_MS) > 0);
+        for (int i = 0; i < e->n; i++, k++) { /* all memory of a batch holds until the next wait */
+            fill(p, sizeof p, (unsigned)k);
+            assert_int_equal(e->ev[i].len, sizeof p);
+            assert_memory_equal(e->ev[i].data, p, sizeof p);
+            bytes += e->ev[i].len;
+        }
+    }
+    bury(e, &s);
+    close(c);
+}
+
+static void test_udp_fair(void **state)
+{
+    struct env *e = *state;
+    struct io_src a = {.fd = udp_open(1 << 20, NULL)}, b = {.fd = udp_open(0, NULL)};
+    unsigned of_a = 0, of_b = 0, a_before_b = 0;
+    int c = udp_open(0, NULL);
+
+    assert_int_equal(e->ops->add_udp(e->io, &a), 0);
+    assert_int_equal(e->ops->add_udp(e->io, &b), 0);
+    for (unsigned i = 0; i < 120; i++)
+        send_run(c, a.fd, (const uint8_t *)"flood", 5, 5);
+    send_run(c, b.fd, (const uint8_t *)"quiet", 5, 5);
+    while (of_a < 120 || !of_b) {
+        assert_true(wait_n(e, LONG_MS, 8) > 0);
+        for (int i = 0; i < e->n; i++) {
+            assert_int_equal(e->ev[i].kind, IO_UDP);
+            of_a += e->ev[i].src == &a;
+            of_b += e->ev[i].src == &b;
+            if (!of_b)
+                a_before_b = of_a;
+        }
+    }
+    assert_in_range(a_before_b, 0, 100);
+    bury(e, &a);
+    bury(e, &b);
+    close(c);
+}
+
+/* An ICMP error on a connected socket is told, and the datagrams around it are not lost for it. */
+static void test_udp_error(void **state)
+{
+    struct env *e = *state;
+    struct io_src s = {.fd = udp_open(0, NULL)};
+    int gone = udp_open(0, NULL), errors = 0, datagrams = 0, again;
+    struct sockaddr_any at = name_of(gone);
+    struct net_udp_params p = {.bind = at, .family = AF_INET};
+
+    assert_int_equal(connect(s.fd, &at.sa, at.len), 0);
+    close(gone);
+    assert_int_equal(e->ops->add_udp(e->io, &s), 0);
+    assert_int_equal(send(s.fd, "x", 1, 0), 1);
+    again = net_udp_open(&p, NULL);
+    assert_true(again >= 0);
+    send_run(again, s.fd, (const uint8_t *)"alive", 5, 5);
+    while (!datagrams) {
+        assert_true(wait_ms(e, LONG_MS) > 0);
+        for (int i = 0; i < e->n; i++) {
+            errors += e->ev[i].kind == IO_UDP_ERROR && e->ev[i].res == -ECONNREFUSED;
+            datagrams += e->ev[i].kind == IO_UDP && e->ev[i].len == 5;
+        }
+    }
+    assert_int_equal(datagrams, 1);
+    assert_int_equal(errors, 1);
+    expect_nothing(e);
+    bury(e, &s);
+    close(again);
+}
+
+/* ---- streams ---- */
+
+static int tcp_listen(struct sockaddr_any *at)
+{
+    int fd;
+
+    *at = loop4(0);
+    fd = net_listen(at, NULL);
+    assert_true(fd >= 0);
+    *at = name_of(fd);
+    return fd;
+}
+
+/* A connected TCP pair, both ends nonblocking. */
+static void tcp_pair(int *a, int *b)
+{
+    struct sockaddr_any at;
+    int l = tcp_listen(&at);
+
+    *a = net_connect(&at, NULL);
+    assert_true(*a >= 0);
+    *b = -1;
+    for (int i = 0; *b < 0 && i < 1000; i++) {
+        *b = accept4(l, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (*b < 0)
+            usleep(1000);
+    }
+    assert_true(*b >= 0);
+    close(l);
+}
+
+static void test_stream_read(void **state)
+{
+    struct env *e = *state;
+    struct io_src s = {0};
+    struct io_event *ev;
+    int peer;
+
+    tcp_pair(&s.fd, &peer);
+    assert_int_equal(e->ops->add_stream(e->io, &s), 0);
+    assert_int_equal(send(peer, "unasked", 7, 0), 7);
+    expect_nothing(e);
+    assert_int_equal(e->ops->read(e->io, &s), 0); /* data first, then the request */
+    ev = expect(e, IO_READ, &s);
+    assert_int_equal(ev->len, 7);
+    assert_memory_equal(ev->data, "unasked", 7);
+    assert_int_equal(e->ops->read(e->io, &s), 0); /* the request first */
+    expect_nothing(e);
+    assert_int_equal(send(peer, "asked", 5, 0), 5);
+    ev = expect(e, IO_READ, &s);
+    assert_memory_equal(ev->data, "asked", 5);
+    assert_int_equal(send(peer, "last", 4, 0), 4);
+    close(peer); /* bytes and end-of-file are there together */
+    expect_nothing(e);
+    assert_int_equal(e->ops->read(e->io, &s), 0);
+    ev = expect(e, IO_READ, &s);
+    assert_int_equal(ev->len, 4);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(e->ops->read(e->io, &s), 0);
+        ev = expect(e, IO_READ, &s);
+        assert_int_equal(ev->len, 0);
+    }
+    bury(e, &s);
+}
+
+static void test_stream_bulk(void **state)
+{
+    enum { TOTAL = 1 << 20 };
+    struct env *e = *state;
+    struct io_src s = {0};
+    size_t sent = 0, got = 0;
+    static uint8_t p[TOTAL];
+    int peer;
+
+    fill(p, TOTAL, 7);
+    tcp_pair(&s.fd, &peer);
+    assert_int_equal(e->ops->add_stream(e->io, &s), 0);
+    assert_int_equal(e->ops->read(e->io, &s), 0);
+    while (got < TOTAL) {
+        struct bytes v[3] = {{p + sent, (TOTAL - sent) / 2}, {NULL, 0}, {p + sent + (TOTAL - sent) / 2, 0}};
+        ssize_t w;
+
+        v[2].len = TOTAL - sent - v[0].len;
+        w = sent < TOTAL ? net_write(peer, v, 3) : 0;
+        assert_true(w >= 0 || w == -EAGAIN);
+        sent += w > 0 ? (size_t)w : 0;
+        assert_int_equal(wait_ms(e, LONG_MS), 1);
+        assert_int_equal(e->ev[0].kind, IO_READ);
+        assert_true(e->ev[0].len > 0 && e->ev[0].len <= TOTAL - got);
+        assert_memory_equal(e->ev[0].data, p + got, e->ev[0].len);
+        got += e->ev[0].len;
+        assert_int_equal(e->ops->read(e->io, &s), 0);
+    }
+    bury(e, &s); /* with a request in the kernel */
+    close(peer);
+}
+
+/* A read stops at urgent data; what stands behind must not wait for another packet. */
+static void test_stream_urgent(void **state)
+{
+    struct env *e = *state;
+    struct io_src s = {0};
+    size_t got = 0;
+    int peer;
+
+    tcp_pair(&s.fd, &peer);
+    assert_int_equal(e->ops->add_stream(e->io, &s), 0);
+    assert_int_equal(send(peer, "abc", 3, 0), 3);
+    assert_int_equal(send(peer, "!", 1, MSG_OOB), 1);
+    assert_int_equal(send(peer, "def", 3, 0), 3);
+    while (got < 6) {
+        assert_int_equal(e->ops->read(e->io, &s), 0);
+        got += expect(e, IO_READ, &s)->len;
+    }
+    assert_int_equal(got, 6);
+    bury(e, &s);
+    close(peer);
+}
+
+static void test_stream_reset(void **state)
+{
+    struct env *e = *state;
+    struct io_src s = {0};
+    int peer;
+
+    tcp_pair(&s.fd, &peer);
+    assert_int_equal(e->ops->add_stream(e->io, &s), 0);
+    assert_int_equal(e->ops->read(e->io, &s), 0);
+    expect_nothing(e);
+    setsockopt(peer, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
+    close(peer);
+    assert_int_equal(expect(e, IO_READ_ERROR, &s)->res, -ECONNRESET);
+    bury(e, &s);
+}
+
+static void test_back_pressure(void **state)
+{
+    static uint8_t p[65536];
+    struct env *e = *state;
+    struct io_src s = {0};
+    struct bytes v = bytes_of(p, sizeof p);
+    ssize_t w;
+    int peer;
+
+    tcp_pair(&s.fd, &peer);
+    assert_int_equal(e->ops->add_stream(e->io, &s), 0);
+    for (int i = 0; i < 2; i++) { /* room is told as often as it is asked for */
+        assert_int_equal(e->ops->want_write(e->io, &s), 0);
+        expect(e, IO_WRITABLE, &s);
+    }
+    for (int round = 0; round < 2; round++) {
+        while ((w = net_write(s.fd, &v, 1)) > 0)
+            ;
+        assert_int_equal(w, -EAGAIN);
+        assert_int_equal(e->ops->want_write(e->io, &s), 0);
+        expect_nothing(e);
+        while (!wait_ms(e, 1))
+            while (recv(peer, p, sizeof p, MSG_DONTWAIT) > 0)
+                ;
+        assert_int_equal(e->n, 1);
+        assert_int_equal(e->ev[0].kind, IO_WRITABLE);
+        assert_true(net_write(s.fd, &v, 1) > 0);
+    }
+    bury(e, &s);
+    close(peer);
+}
+
+static void test_connect(void **state)
+{
+    struct env *e = *state;
+    struct sockaddr_any at;
+    int l = tcp_listen(&at);
+    struct io_src good = {.fd = net_connect(&at, NULL)}, bad;
+
+    assert_true(good.fd >= 0);
+    assert_int_equal(e->ops->add_stream(e->io, &good), 0);
+    assert_int_equal(e->ops->want_write(e->io, &good), 0);
+    expect(e, IO_WRITABLE, &good);
+    assert_int_equal(net_socket_error(good.fd), 0);
+    bury(e, &good);
+    close(l);
+    bad = (struct io_src){.fd = net_connect(&at, NULL)};
+    if (bad.fd < 0) /* loopback may refuse at once */
+        return;
+    assert_int_equal(e->ops->add_stream(e->io, &bad), 0);
+    assert_int_equal(e->ops->want_write(e->io, &bad), 0);
+    expect(e, IO_WRITABLE, &bad);
+    assert_int_equal(net_socket_error(bad.fd), -ECONNREFUSED);
+    bury(e, &bad);
+}
+
+/* ---- listeners ---- */
+
+static void test_accept_burst(void **state)
+{
+    enum { N = 100 };
+    struct env *e = *state;
+    struct sockaddr_any at;
+    struct io_src l = {.fd = tcp_listen(&at)};
+    int c[N], got = 0;
+
+    assert_int_equal(e->ops->add_listener(e->io, &l), 0);
+    for (int i = 0; i < N; i++)
+        assert_true((c[i] = net_connect(&at, NULL)) >= 0);
+    while (got < N) {
+        assert_true(wait_n(e, LONG_MS, 7) > 0);
+        for (int i = 0; i < e->n; i++, got++) {
+            int fd = e->ev[i].res;
+
+            assert_int_equal(e->ev[i].kind, IO_ACCEPT);
+            assert_true(fd >= 0);
+            assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+            assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+            assert_int_equal(net_accepted(fd), 0);
+            close(fd);
+        }
+    }
+    expect_nothing(e);
+    for (int i = 0; i < N; i++)
+        close(c[i]);
+    bury(e, &l);
+    c[0] = net_connect(&at, NULL); /* the port is really closed */
+    if (c[0] >= 0) {
+        usleep(10000);
+        assert_int_equal(net_socket_error(c[0]), -ECONNREFUSED);
+        close(c[0]);
+    }
+}
+
+static void test_out_of_descriptors(void **state)
+{
+    struct env *e = *state;
+    struct sockaddr_any at;
+    struct io_src l = {.fd = tcp_listen(&at)};
+    struct rlimit old, low;
+    int c = net_connect(&at, NULL), lowest = dup(c);
+
+    assert_true(lowest >= 0);
+    close(lowest);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    low = (struct rlimit){(rlim_t)lowest, old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    assert_int_equal(e->ops->add_listener(e->io, &l), 0);
+    assert_int_equal(expect(e, IO_ACCEPT, &l)->res, -EMFILE);
+    assert_int_equal(wait_ms(e, 250), 0); /* told once, and no spinning: two retries lie in this time */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_true(expect(e, IO_ACCEPT, &l)->res >= 0);
+    close(e->ev[0].res);
+    close(c);
+    bury(e, &l);
+}
+
+static void test_pause(void **state)
+{
+    struct env *e = *state;
+    struct sockaddr_any at;
+    struct io_src l = {.fd = tcp_listen(&at)};
+    int c[3];
+
+    assert_int_equal(e->ops->add_listener(e->io, &l), 0);
+    expect_nothing(e);
+    for (int i = 0; i < 3; i++) {
+        e->ops->pause(e->io, &l, true);
+        e->ops->pause(e->io, &l, false); /* at once: nothing may get lost in between */
+        e->ops->pause(e->io, &l, true);
+        expect_nothing(e);
+        c[i] = net_connect(&at, NULL);
+        assert_true(c[i] >= 0);
+        expect_nothing(e);
+        e->ops->pause(e->io, &l, false);
+        assert_true(expect(e, IO_ACCEPT, &l)->res >= 0);
+        close(e->ev[0].res);
+        close(c[i]);
+        expect_nothing(e);
+    }
+    bury(e, &l);
+}
+
+static void test_unix(void **state)
+{
+    struct env *e = *state;
+    char path[64];
+    struct io_src l, a = {0}, b = {0};
+    int fd;
+
+    snprintf(path, sizeof path, "/tmp/test_io_%d_%s.sock", (int)getpid(), e->ops->name);
+    fd = net_listen(NULL, path);
+    assert_true(fd >= 0);
+    close(fd); /* leaves a stale path */
+    l = (struct io_src){.fd = net_listen(NULL, path)};
+    assert_true(l.fd >= 0);
+    assert_int_equal(net_listen(NULL, path), -EADDRINUSE);
+    assert_int_equal(e->ops->add_listener(e->io, &l), 0);
+    while (wait_ms(e, SHORT_MS)) /* the probe of the second listener knocked */
+        close(e->ev[0].res);
+    assert_true((a.fd = net_connect(NULL, path)) >= 0);
+    b.fd = expect(e, IO_ACCEPT, &l)->res;
+    assert_true(b.fd >= 0);
+    assert_int_equal(net_accepted(b.fd), 0);
+    assert_int_equal(e->ops->add_stream(e->io, &a), 0);
+    assert_int_equal(e->ops->add_stream(e->io, &b), 0);
+    assert_int_equal(e->ops->read(e->io, &b), 0);
+    assert_int_equal(net_write(a.fd, (struct bytes[]){{(const uint8_t *)"one", 3}, {(const uint8_t *)"two", 3}}, 2), 6);
+    assert_memory_equal(expect(e, IO_READ, &b)->data, "onetwo", 6);
+    bury(e, &a);
+    assert_int_equal(e->ops->read(e->io, &b), 0);
+    assert_int_equal(expect(e, IO_READ, &b)->len, 0);
+    bury(e, &b);
+    bury(e, &l);
+    unlink(path);
+}
+
+/* ---- the loop itself ---- */
+
+/* One source deletes the other while a batch is handled: from then on only IO_GONE comes of it, and its memory may go. */
+static void test_del_in_batch(void **state)
+{
+    struct env *e = *state;
+    int c = udp_open(0, NULL);
+
+    for (int round = 0; round < 20; round++) {
+        struct io_src *s[2];
+        int gone = 0;
+
+        for (int i = 0; i < 2; i++) {
+            s[i] = calloc(1, sizeof *s[i]);
+            s[i]->fd = udp_open(0, NULL);
+            s[i]->kind = (uint8_t)i;
+            assert_int_equal(e->ops->add_udp(e->io, s[i]), 0);
+        }
+        for (int k = 0; k < 10; k++)
+            for (int i = 0; i < 2; i++)
+                send_run(c, s[i]->fd, (const uint8_t *)"data", 4, 4);
+        assert_true(wait_n(e, LONG_MS, 1 + (unsigned)round) > 0);
+        struct io_src *victim = s[!e->ev[0].src->kind], *other = e->ev[0].src;
+        struct sockaddr_any at = name_of(victim->fd);
+        e->ops->del(e->io, victim);
+        while (!gone) {
+            assert_true(wait_n(e, LONG_MS, 3) > 0);
+            for (int i = 0; i < e->n; i++) {
+                assert_true(e->ev[i].src == other || e->ev[i].kind == IO_GONE);
+                gone += e->ev[i].kind == IO_GONE;
+            }
+        }
+        free(victim);
+        struct net_udp_params p = {.bind = at, .family = AF_INET};
+        int fd = net_udp_open(&p, NULL); /* the kernel has let go of the port */
+        assert_true(fd >= 0);
+        close(fd);
+        e->ops->del(e->io, other);
+        for (gone = 0; !gone;) {
+            assert_true(wait_n(e, LONG_MS, 3) > 0);
+            for (int i = 0; i < e->n; i++)
+                gone += e->ev[i].kind == IO_GONE;
+            assert_true(e->n == 1 && gone);
+        }
+        free(other);
+    }
+    close(c);
+}
+
+static void test_del_stream_requests(void **state)
+{
+    static uint8_t p[65536];
+    struct env *e = *state;
+    struct bytes v = bytes_of(p, sizeof p);
+
+    for (int round = 0; round < 6; round++) {
+        struct io_src s = {0};
+        int peer, r;
+
+        tcp_pair(&s.fd, &peer);
+        assert_int_equal(e->ops->add_stream(e->io, &s), 0);
+        while (net_write(s.fd, &v, 1) > 0)
+            ;
+        assert_int_equal(e->ops->read(e->io, &s), 0);
+        assert_int_equal(e->ops->want_write(e->io, &s), 0);
+        if (round & 1) /* requests made, or still to be made */
+            expect_nothing(e);
+        if (round & 2) /* or already answered, and not told yet */
+            assert_int_equal(send(peer, "x", 1, 0), 1);
+        bury(e, &s);
+        while ((r = (int)recv(peer, p, sizeof p, MSG_DONTWAIT)) > 0)
+            ;
+        assert_true(r == 0 || errno == ECONNRESET || errno == EAGAIN);
+        close(peer);
+    }
+}
+
+static void test_deadline(void **state)
+{
+    struct env *e = *state;
+    struct tick start = io_now(), until;
+
+    for (unsigned ms = 0; ms < 20; ms += 3) {
+        until = tick_add_us(io_now(), ms * 1000 + 137);
+        assert_int_equal(e->ops->wait(e->io, until, e->ev, EVENTS), 0);
+        assert_false(tick_before(io_now(), until));
+    }
+    assert_int_equal(e->ops->wait(e->io, start, e->ev, EVENTS), 0);
+    assert_int_equal(e->ops->wait(e->io, (struct tick){0}, e->ev, EVENTS), 0);
+}
+
+static void test_watch(void **state)
+{
+    struct env *e = *state;
+    struct io_src w = {.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+    uint64_t v = 1;
+
+    assert_int_equal(e->ops->watch(e->io, &w), 0);
+    expect_nothing(e);
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(write(w.fd, &v, sizeof v), sizeof v);
+        for (int i = 0; i < 3; i++)
+            expect(e, IO_READABLE, &w); /* level: told until it is read */
+        assert_int_equal(read(w.fd, &v, sizeof v), sizeof v);
+        v = 1;
+        wait_ms(e, 0); /* a request made before the read may be answered once more */
+        expect_nothing(e);
+    }
+    bury(e, &w);
+}
+
+struct waker {
+    int fd;
+    unsigned times;
+};
+
+static void *wake_often(void *arg)
+{
+    struct waker *w = arg;
+    uint64_t one = 1;
+
+    for (unsigned i = 0; i < w->times; i++) {
+        if (write(w->fd, &one, sizeof one) != sizeof one)
+            abort();
+        if (i % 16 == 0)
+            usleep(100);
+    }
+    return NULL;
+}
+
+static void test_wake_from_thread(void **state)
+{
+    struct env *e = *state;
+    struct io_src s = {.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+    struct waker w = {s.fd, 2000};
+    uint64_t sum = 0, v;
+    pthread_t t;
+
+    assert_int_equal(e->ops->watch(e->io, &s), 0);
+    assert_int_equal(pthread_create(&t, NULL, wake_often, &w), 0);
+    while (sum < w.times) {
+        assert_int_equal(wait_ms(e, LONG_MS), 1);
+        if (read(s.fd, &v, sizeof v) == sizeof v)
+            sum += v;
+    }
+    assert_int_equal(sum, w.times);
+    pthread_join(t, NULL);
+    wait_ms(e, 0);
+    bury(e, &s);
+}
+
+/* Opened here, used there: as main() opens what the workers run. */
+static void *use_elsewhere(void *arg)
+{
+    void *state = arg;
+
+    test_gro_runs(&state);
+    return NULL;
+}
+
+static void test_other_thread(void **state)
+{
+    struct env *e = *state;
+    pthread_t t;
+
+    assert_int_equal(pthread_create(&t, NULL, use_elsewhere, e), 0);
+    pthread_join(t, NULL);
+}
+
+static void test_many_sources(void **state)
+{
+    enum { N = 1000 };
+    struct env *e = *state;
+    struct io_src *s = calloc(N, sizeof *s);
+    int *peer = calloc(N, sizeof *peer), left, rounds = 3;
+    struct rlimit r;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &r), 0);
+    r.rlim_cur = MIN(MAX(r.rlim_cur, 4096), r.rlim_max);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &r), 0);
+    for (int i = 0; i < N; i++) {
+        int p[2];
+
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, p), 0);
+        s[i].fd = p[0];
+        peer[i] = p[1];
+        assert_int_equal(e->ops->add_stream(e->io, &s[i]), 0);
+    }
+    while (rounds--) {
+        for (int i = 0; i < N; i++) {
+            assert_int_equal(e->ops->read(e->io, &s[i]), 0);
+            assert_int_equal(write(peer[i], &i, sizeof i), sizeof i);
+        }
+        for (left = N; left; left -= e->n) {
+            assert_true(wait_ms(e, LONG_MS) > 0);
+            for (int i = 0; i < e->n; i++) {
+                ptrdiff_t k = e->ev[i].src - s;
+
+                assert_int_equal(e->ev[i].kind, IO_READ);
+                assert_int_equal(e->ev[i].len, sizeof(int));
+                assert_memory_equal(e->ev[i].data, &(int){(int)k}, sizeof(int));
+            }
+        }
+        expect_nothing(e);
+    }
+    for (int i = 0; i < N; i++) { /* with a request each, more than a submission queue holds */
+        assert_int_equal(e->ops->read(e->io, &s[i]), 0);
+        if (i == N / 2)
+            expect_nothing(e);
+    }
+    for (int i = 0; i < N; i++)
+        e->ops->del(e->io, &s[i]);
+    for (left = N; left; left -= e->n) {
+        assert_true(wait_ms(e, LONG_MS) > 0);
+        for (int i = 0; i < e->n; i++)
+            assert_int_equal(e->ev[i].kind, IO_GONE);
+    }
+    for (int i = 0; i < N; i++)
+        close(peer[i]);
+    free(s);
+    free(peer);
+}
+
+static void test_max_events(void **state)
+{
+    struct env *e = *state;
+    struct io_src s = {.fd = udp_open(0, NULL)};
+    struct io *io;
+    int c = udp_open(0, NULL), got = 0;
+
+    assert_int_equal(e->ops->open(&io, &(struct io_params){.max_events = 3}), 0);
+    assert_int_equal(e->ops->add_udp(io, &s), 0);
+    for (int i = 0; i < 10; i++)
+        send_run(c, s.fd, (const uint8_t *)"x", 1, 1);
+    while (got < 10) {
+        int n = e->ops->wait(io, tick_add_ms(io_now(), LONG_MS), e->ev, EVENTS);
+
+        assert_in_range(n, 1, 3);
+        got += n;
+    }
+    e->ops->close(io); /* with the receive still armed: the descriptor stays ours, and usable */
+    send_run(c, s.fd, (const uint8_t *)"later", 5, 5);
+    assert_int_equal(recv(s.fd, e->ev, sizeof e->ev, 0), 5);
+    close(s.fd);
+    close(c);
+}
+
+static void test_choose(void **state)
+{
+    (void)state;
+    assert_ptr_equal(io_choose("epoll"), &io_epoll_ops);
+    assert_ptr_equal(io_choose("io_uring"), io_uring_ops.usable() ? &io_uring_ops : NULL);
+    assert_ptr_equal(io_choose("auto"), io_uring_ops.usable() ? &io_uring_ops : &io_epoll_ops);
+    assert_null(io_choose("kqueue"));
+}
+
+#define ON(ops, f)                                                                                                     \
+    {                                                                                                                  \
+#f, f, env_open, env_close, (void *)(uintptr_t)(ops)                                                           \
+    }
+#define SCENARIOS(ops)                                                                                                 \
+    ON(ops, test_gro_runs), ON(ops, test_lone_datagrams), ON(ops, test_burst), ON(ops, test_burst_of_runs),            \
+        ON(ops, test_udp_fair), ON(ops, test_udp_error), ON(ops, test_stream_read), ON(ops, test_stream_bulk),         \
+        ON(ops, test_stream_urgent), ON(ops, test_stream_reset), ON(ops, test_back_pressure), ON(ops, test_connect),   \
+        ON(ops, test_accept_burst), ON(ops, test_out_of_descriptors), ON(ops, test_pause), ON(ops, test_unix),         \
+        ON(ops, test_del_in_batch), ON(ops, test_del_stream_requests), ON(ops, test_deadline), ON(ops, test_watch),    \
+        ON(ops, test_wake_from_thread), ON(ops, test_other_thread), ON(ops, test_many_sources),                        \
+        ON(ops, test_max_events)
+
+int main(void)
+{
+    const struct CMUnitTest epoll[] = {cmocka_unit_test(test_choose), SCENARIOS(&io_epoll_ops)};
+    const struct CMUnitTest uring[] = {SCENARIOS(&io_uring_ops)};
+    int failed = cmocka_run_group_tests_name("epoll", epoll, NULL, NULL);
+
+    if (io_uring_ops.usable())
+        failed += cmocka_run_group_tests_name("io_uring", uring, NULL, NULL);
+    else if (io_uring_ops.open && !failed)
+        return SKIPPED; /* built in, but this kernel refuses */
+    return failed;
+}
