@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""tests/bench/tunnel.py - one TCP stream through both ends on loopback: ours beside the packaged peer.
+"""tests/bench/tunnel.py - one TCP stream through both ends on loopback: ours beside the packaged
+peer.
 
-The two kinds run in alternation, so that what else the machine does meets both; medians are reported. CPU is user and
-system time of both ends together, per 10^9 payload bytes. The ends share the machine with the sender, the receiver and
-each other, so MB/s says little about two machines; CPU per GB says more. Prints a Markdown table.
+The two kinds run in alternation, so that what else the machine does meets both; medians are
+reported. CPU is user and system time of both ends together, per 10^9 payload bytes. The ends share
+the machine with the sender, the receiver and each other, so MB/s says little about two machines;
+CPU per GB says more. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ class Result:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time so far; fields 14 and 15, counted after the name, which may hold blanks."""
+    """User and system time so far; fields 14 and 15, counted after the name, which may hold
+    blanks."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICK
 
@@ -53,7 +56,8 @@ def peak_mib(pid: int) -> float:
 
 
 class Counter:
-    """A target that takes `size` bytes and answers with one byte, so that the sender knows when all arrived."""
+    """A target that takes `size` bytes and answers with one byte, so that the sender knows when
+    all arrived."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -85,15 +89,26 @@ def send(port: int, size: int, timeout: float) -> float:
 def run(kind: str, args: argparse.Namespace, directory: Path) -> Result:
     directory.mkdir()
     size = args.mib << 20
-    opt = peers.Options(crypt=args.crypt, smuxver=args.smuxver, sndwnd=args.window, rcvwnd=args.window, mode=args.mode,
-                        datashard=args.datashard, parityshard=args.parityshard, io=args.io, workers=args.workers)
+    opt = peers.Options(
+        crypt=args.crypt,
+        smuxver=args.smuxver,
+        sndwnd=args.window,
+        rcvwnd=args.window,
+        mode=args.mode,
+        datashard=args.datashard,
+        parityshard=args.parityshard,
+        io=args.io,
+        workers=args.workers,
+    )
     with apps.Service(Counter(size)) as target:
         with peers.tunnel(args.build, directory, target.address, (kind, opt), (kind, opt)) as t:
             pids = (t.client.pid, t.server.pid)
             before = sum(map(cpu_seconds, pids))
             took = send(t.port, size, args.timeout)
             cpu = sum(map(cpu_seconds, pids)) - before
-            return Result(size / 1e6 / took, cpu / (size / 1e9), peak_mib(pids[0]), peak_mib(pids[1]))
+            return Result(
+                size / 1e6 / took, cpu / (size / 1e9), peak_mib(pids[0]), peak_mib(pids[1])
+            )
 
 
 def baseline(mib: int, timeout: float) -> float:
@@ -106,16 +121,20 @@ def baseline(mib: int, timeout: float) -> float:
 def machine() -> str:
     model = re.search(r"^model name\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.M)
     kernel = re.match(r"[\d.]+", platform.release())
-    return (f"{model.group(1) if model else platform.machine()}, {os.cpu_count()} cores, "
-            f"Linux {kernel.group(0) if kernel else platform.release()}")
+    return (
+        f"{model.group(1) if model else platform.machine()}, {os.cpu_count()} cores, "
+        f"Linux {kernel.group(0) if kernel else platform.release()}"
+    )
 
 
 def median_row(name: str, results: list[Result]) -> str:
     speeds = [r.mb_per_s for r in results]
-    return (f"| {name} | {statistics.median(speeds):.0f} ({min(speeds):.0f} to {max(speeds):.0f}) "
-            f"| {statistics.median(r.cpu_per_gb for r in results):.2f} "
-            f"| {statistics.median(r.client_mib for r in results):.0f} "
-            f"| {statistics.median(r.server_mib for r in results):.0f} |")
+    return (
+        f"| {name} | {statistics.median(speeds):.0f} ({min(speeds):.0f} to {max(speeds):.0f}) "
+        f"| {statistics.median(r.cpu_per_gb for r in results):.2f} "
+        f"| {statistics.median(r.client_mib for r in results):.0f} "
+        f"| {statistics.median(r.server_mib for r in results):.0f} |"
+    )
 
 
 def report(args: argparse.Namespace, results: dict[str, list[Result]], bare: float) -> str:
@@ -125,11 +144,12 @@ def report(args: argparse.Namespace, results: dict[str, list[Result]], bare: flo
         f"{machine()}; {datetime.date.today().isoformat()}; "
         f"`{shlex.join(['tests/bench/tunnel.py', *sys.argv[1:]])}`.",
         "",
-        f"One TCP stream of {args.mib} MiB, crypt {args.crypt}, FEC {fec}, no compression, mode {args.mode}, windows "
-        f"{args.window}, smux {args.smuxver}; medians of {args.runs} runs in alternation (range in brackets). "
+        f"One TCP stream of {args.mib} MiB, crypt {args.crypt}, FEC {fec}, no compression, "
+        f"mode {args.mode}, windows {args.window}, smux {args.smuxver}; medians of {args.runs} runs "
+        "in alternation (range in brackets). "
         f"Without a tunnel the same sender and receiver reach {bare:.0f} MB/s.",
         "",
-        "| program | MB/s | CPU seconds per GB, both ends | client, MiB resident at most | server, MiB |",
+        "| program | MB/s | CPU s per GB, both ends | client, MiB at most | server, MiB at most |",
         "|---|---|---|---|---|",
     ]
     lines += [median_row(names[kind], rows) for kind, rows in results.items()]
@@ -137,7 +157,9 @@ def report(args: argparse.Namespace, results: dict[str, list[Result]], bare: flo
 
 
 def main() -> int:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     p.add_argument("--build", type=Path, default=Path("build"))
     p.add_argument("--runs", type=int, default=5)
     p.add_argument("--mib", type=int, default=512)
@@ -164,8 +186,11 @@ def main() -> int:
         for i in range(args.runs):
             for kind in kinds:
                 r = run(kind, args, Path(directory) / f"{kind}-{i}")
-                print(f"{kind} {i + 1}/{args.runs}: {r.mb_per_s:.0f} MB/s, {r.cpu_per_gb:.2f} CPU s/GB",
-                      file=sys.stderr)
+                print(
+                    f"{kind} {i + 1}/{args.runs}: {r.mb_per_s:.0f} MB/s, "
+                    f"{r.cpu_per_gb:.2f} CPU s/GB",
+                    file=sys.stderr,
+                )
                 results[kind].append(r)
     text = report(args, results, bare)
     print(text, end="")

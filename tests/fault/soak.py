@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""tests/fault/soak.py - many connections for a long time over a bad link: every byte checked, memory flat.
+"""tests/fault/soak.py - many connections for a long time over a bad link: every byte checked,
+memory flat.
 
-Fifty connections at once, each ending and being replaced again and again with exchanges of very different sizes,
-through a relay that loses, doubles and shuffles. Fails on a wrong byte, a connection that ends or stalls, a daemon
-whose memory still grows after the warm-up, or a sanitizer report. --ends theirs runs the packaged peer instead, to
-tell faults of the test from ours.
+Fifty connections at once, each ending and being replaced again and again with exchanges of very
+different sizes, through a relay that loses, doubles and shuffles. Fails on a wrong byte, a
+connection that ends or stalls, a daemon whose memory still grows after the warm-up, or a sanitizer
+report. --ends theirs runs the packaged peer instead, to tell faults of the test from ours.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class Tally:
 
 
 def keep_busy(port: int, number: int, end: float, tally: Tally, stall_s: float) -> None:
-    """One of the connections: exchanges until the time is up, or until something goes wrong anywhere."""
+    """One of the connections: exchanges until the time is up, or until something goes wrong
+    anywhere."""
     rng = random.Random(number)
     while time.monotonic() < end and not tally.errors:
         up, down = rng.choices(SIZES, WEIGHTS, k=2)
@@ -58,7 +60,9 @@ def keep_busy(port: int, number: int, end: float, tally: Tally, stall_s: float) 
         try:
             apps.exchange(port, up, down, seed, stall_s)
         except Exception as e:  # pylint: disable=broad-except
-            tally.fail(f"connection {number}: {up} up, {down} down, seed {seed}: {type(e).__name__}: {e}")
+            tally.fail(
+                f"connection {number}: {up} up, {down} down, seed {seed}: {type(e).__name__}: {e}"
+            )
             return
         tally.add(up + down)
 
@@ -87,25 +91,40 @@ class Memory:
         quarter = len(self.samples) // 4
         if quarter < 3:
             return f"{self.name}: too few samples ({len(self.samples)})"
-        early = statistics.median(self.samples[quarter:2 * quarter])
+        early = statistics.median(self.samples[quarter : 2 * quarter])
         late = statistics.median(self.samples[-quarter:])
-        print(f"{self.name}: resident {early / MIB:.1f} MiB early, {late / MIB:.1f} MiB late, "
-              f"{max(self.samples) / MIB:.1f} MiB at most")
+        print(
+            f"{self.name}: resident {early / MIB:.1f} MiB early, {late / MIB:.1f} MiB late, "
+            f"{max(self.samples) / MIB:.1f} MiB at most"
+        )
         if late > early * 1.1 + slack:
             return f"{self.name}: memory grows: {early / MIB:.1f} MiB, later {late / MIB:.1f} MiB"
         return None
 
 
 def soak(args: argparse.Namespace, directory: Path) -> list[str]:
-    opt = peers.Options(smuxver=args.smuxver, nocomp=not args.comp, conn=args.conn, workers=args.workers, io=args.io)
+    opt = peers.Options(
+        smuxver=args.smuxver, nocomp=not args.comp, conn=args.conn, workers=args.workers, io=args.io
+    )
     tally = Tally()
     with apps.Service(apps.duplex) as target:
-        with peers.tunnel(args.build, directory, target.address, (args.ends, opt), (args.ends, opt),
-                          mangle={"both": args.link}, seed=args.seed) as t:
+        with peers.tunnel(
+            args.build,
+            directory,
+            target.address,
+            (args.ends, opt),
+            (args.ends, opt),
+            mangle={"both": args.link},
+            seed=args.seed,
+        ) as t:
             memory = [Memory("client", t.client.pid), Memory("server", t.server.pid)]
             end = time.monotonic() + args.seconds
-            threads = [threading.Thread(target=keep_busy, args=(t.port, i, end, tally, args.stall), daemon=True)
-                       for i in range(args.connections)]
+            threads = [
+                threading.Thread(
+                    target=keep_busy, args=(t.port, i, end, tally, args.stall), daemon=True
+                )
+                for i in range(args.connections)
+            ]
             for thread in threads:
                 thread.start()
             while time.monotonic() < end and not tally.errors:
@@ -126,14 +145,19 @@ def soak(args: argparse.Namespace, directory: Path) -> list[str]:
                     if count["ProtoErrors"] or count["DeadPeers"]:
                         tally.fail(f"{end_point.name}: {count}")
         assert t.mangler
-        print(f"{tally.exchanges} exchanges, {tally.bytes_moved / MIB:.0f} MiB checked; relay: {t.mangler.report()}")
+        print(
+            f"{tally.exchanges} exchanges, {tally.bytes_moved / MIB:.0f} MiB checked; "
+            f"relay: {t.mangler.report()}"
+        )
     if tally.errors:
         return tally.errors
     return [v for v in (m.verdict(int(args.slack * MIB)) for m in memory) if v]
 
 
 def main() -> int:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     p.add_argument("--build", type=Path, default=Path("build"))
     p.add_argument("--seconds", type=float, default=60)
     p.add_argument("--connections", type=int, default=50)
@@ -145,7 +169,9 @@ def main() -> int:
     p.add_argument("--comp", action="store_true", help="compress")
     p.add_argument("--link", default="loss=2,dup=1,reorder=2")
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--stall", type=float, default=60, help="seconds after which a connection counts as stalled")
+    p.add_argument(
+        "--stall", type=float, default=60, help="seconds after which a connection counts as stalled"
+    )
     p.add_argument("--slack", type=float, default=8, help="MiB that memory may grow beyond a tenth")
     args = p.parse_args()
     args.build = args.build.resolve()

@@ -1,7 +1,9 @@
-"""tests/interop/apps.py - the applications at the two outer ends of a tunnel: target services and what talks to them.
+"""tests/interop/apps.py - the applications at the two outer ends of a tunnel: target services and
+what talks to them.
 
-The bulk protocol needs no half-close, since the packaged peer has none: the client says how much goes each way, both
-directions run at once, and each side checks the SHA-256 of what it got before anybody closes.
+The bulk protocol needs no half-close, since the packaged peer has none: the client says how much
+goes each way, both directions run at once, and each side checks the SHA-256 of what it got before
+anybody closes.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ TIMEOUT_S = 60.0
 
 @functools.lru_cache(maxsize=64)
 def content(seed: int, size: int) -> bytes:
-    """Bytes that are half noise, half repetition: compression has something to do and something to leave alone."""
+    """Bytes that are half noise, half repetition: compression has something to do and something to
+    leave alone."""
     rng = random.Random(seed)
     out = bytearray()
     while len(out) < size:
@@ -60,7 +63,7 @@ def digest_of_stream(s: socket.socket, size: int) -> bytes:
     digest, buffer = hashlib.sha256(), bytearray(CHUNK)
     view = memoryview(buffer)
     while size:
-        n = s.recv_into(view[:min(size, CHUNK)])
+        n = s.recv_into(view[: min(size, CHUNK)])
         if n == 0:
             raise EOFError(f"end with {size} bytes missing")
         digest.update(view[:n])
@@ -75,9 +78,12 @@ def reset(s: socket.socket) -> None:
 
 
 class Service:
-    """A TCP (or unix) server in threads. handler(socket) runs once per connection; its errors are kept."""
+    """A TCP (or unix) server in threads. handler(socket) runs once per connection; its errors are
+    kept."""
 
-    def __init__(self, handler: Callable[[socket.socket], None], path: Path | None = None, rcvbuf: int = 0) -> None:
+    def __init__(
+        self, handler: Callable[[socket.socket], None], path: Path | None = None, rcvbuf: int = 0
+    ) -> None:
         self.handler = handler
         self.errors: list[BaseException] = []
         self.accepted = 0
@@ -215,7 +221,8 @@ def ask(s: socket.socket, question: bytes = b"ping") -> None:
 
 
 def exchange(port: int, up: int, down: int, seed: int, timeout: float = TIMEOUT_S) -> None:
-    """up bytes there and down bytes back at once through a duplex target; raises unless both arrive unchanged."""
+    """up bytes there and down bytes back at once through a duplex target; raises unless both
+    arrive unchanged."""
     data = content(seed, up)
     with connect(port, timeout) as s:
         s.sendall(HEADER.pack(up, down, seed))
@@ -224,7 +231,9 @@ def exchange(port: int, up: int, down: int, seed: int, timeout: float = TIMEOUT_
         got = digest_of_stream(s, down)
         sender.join(timeout)
         answer = recv_exactly(s, 32)
-    assert got == hashlib.sha256(content(seed + 1, down)).digest(), f"bytes on the way back differ (seed {seed})"
+    assert (
+        got == hashlib.sha256(content(seed + 1, down)).digest()
+    ), f"bytes on the way back differ (seed {seed})"
     assert answer == hashlib.sha256(data).digest(), f"bytes on the way there differ (seed {seed})"
 
 
@@ -244,9 +253,13 @@ def run_load(port: int, load: Load, seed: int = 7) -> float:
     exchange(port, load.bulk, load.bulk, seed, load.timeout)
     took = time.monotonic() - start
     rng = random.Random(seed)
-    jobs = [(rng.randrange(1, 6000), rng.randrange(1, 6000), rng.randrange(1 << 30))
-            for _ in range(load.short_streams)]
+    jobs = [
+        (rng.randrange(1, 6000), rng.randrange(1, 6000), rng.randrange(1 << 30))
+        for _ in range(load.short_streams)
+    ]
     with ThreadPoolExecutor(load.parallel) as pool:
-        for done in [pool.submit(exchange, port, up, down, s, load.timeout) for up, down, s in jobs]:
+        for done in [
+            pool.submit(exchange, port, up, down, s, load.timeout) for up, down, s in jobs
+        ]:
             done.result()
     return took

@@ -11,11 +11,21 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--build", default=os.environ.get("KCPTUND_BUILD", "build"),
-                     help="build directory with the programs under test")
-    parser.addoption("--matrix", choices=("small", "ci", "full"), default="ci",
-                     help="small: a taste for sanitizer builds; ci: every pair of settings; full: the whole product")
-    parser.addoption("--scale", type=float, default=1.0, help="stretches time limits, for slow builds")
+    parser.addoption(
+        "--build",
+        default=os.environ.get("KCPTUND_BUILD", "build"),
+        help="build directory with the programs under test",
+    )
+    parser.addoption(
+        "--matrix",
+        choices=("small", "ci", "full"),
+        default="ci",
+        help="small: a taste for sanitizer builds; ci: every pair of settings; "
+        "full: the whole product",
+    )
+    parser.addoption(
+        "--scale", type=float, default=1.0, help="stretches time limits, for slow builds"
+    )
 
 
 @pytest.fixture(scope="session")

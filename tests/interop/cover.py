@@ -1,4 +1,5 @@
-"""tests/interop/cover.py - a covering array: every pair of values of two axes meets in at least one row."""
+"""tests/interop/cover.py - a covering array: every pair of values of two axes meets in at least
+one row."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ def pairs_of(row: dict[str, Any]) -> set[Pair]:
 
 
 def pairwise(axes: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Greedy and deterministic: each row starts from the first pair still missing and takes, axis by axis, the value
-    that covers most missing pairs; ties go to the value used least so far."""
+    """Greedy and deterministic: each row starts from the first pair still missing and takes, axis
+    by axis, the value that covers most missing pairs; ties go to the value used least so far."""
     missing: dict[Pair, None] = {}
     for a, b in combinations(axes, 2):
         for x, y in product(axes[a], axes[b]):
@@ -27,7 +28,9 @@ def pairwise(axes: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:
         chosen = {a: x, b: y}
         for name in axes:
             if name not in chosen:
-                chosen[name] = max(axes[name], key=lambda v, n=name: (gain(chosen, n, v, missing), -used[n, v]))
+                chosen[name] = max(
+                    axes[name], key=lambda v, n=name: (gain(chosen, n, v, missing), -used[n, v])
+                )
         row = {name: chosen[name] for name in axes}
         for pair in pairs_of(row):
             missing.pop(pair, None)
@@ -39,8 +42,10 @@ def pairwise(axes: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 def gain(chosen: dict[str, Any], name: str, value: Any, missing: dict[Pair, None]) -> int:
     """How many missing pairs the value would cover together with what is chosen."""
-    return sum((other, v, name, value) in missing or (name, value, other, v) in missing
-               for other, v in chosen.items())
+    return sum(
+        (other, v, name, value) in missing or (name, value, other, v) in missing
+        for other, v in chosen.items()
+    )
 
 
 def whole_product(axes: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:

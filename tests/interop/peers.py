@@ -1,8 +1,10 @@
-"""tests/interop/peers.py - starts and stops both kinds of tunnel ends, and the relay that mangles between them.
+"""tests/interop/peers.py - starts and stops both kinds of tunnel ends, and the relay that mangles
+between them.
 
-`Ours` is kcptund with an INI file, `Theirs` the packaged kcptun programs. Both are waited for by looking at the
-kernel's socket tables (a probing connection would open a stream), both are stopped by pid, and no process outlives
-the test run (setpriv --pdeathsig). Sanitizer reports in a log fail the test that started the process.
+`Ours` is kcptund with an INI file, `Theirs` the packaged kcptun programs. Both are waited for by
+looking at the kernel's socket tables (a probing connection would open a stream), both are stopped
+by pid, and no process outlives the test run (setpriv --pdeathsig). Sanitizer reports in a log fail
+the test that started the process.
 """
 
 from __future__ import annotations
@@ -25,13 +27,18 @@ from typing import Any
 KEY = "one key for every test"
 READY_S = 15.0
 STOP_S = 15.0
-SANITIZER = re.compile(r"(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error: |SUMMARY: \w+Sanitizer)")
+SANITIZER = re.compile(
+    r"(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error: |SUMMARY: \w+Sanitizer)"
+)
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=99",
     "TSAN_OPTIONS": "halt_on_error=0:exitcode=99:second_deadlock_stack=1",
 }
-PORTS = (10000, 30000)  # below the range the kernel draws from, so an outgoing connection cannot take one
+PORTS = (
+    10000,
+    30000,
+)  # below the range the kernel draws from, so an outgoing connection cannot take one
 _taken: set[int] = set()
 _random = random.Random(os.getpid())
 
@@ -103,14 +110,20 @@ class Failed(AssertionError):
 class Process:
     """One program under test: its log is a file, its end is ours."""
 
-    def __init__(self, name: str, argv: list[str], log_path: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, argv: list[str], log_path: Path, env: dict[str, str] | None = None
+    ) -> None:
         self.name = name
         self.log_path = log_path
         self.out_path = log_path.with_suffix(".out")
         with log_path.open("wb") as err, self.out_path.open("wb") as out:
             self.popen = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *argv], stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-                env={**os.environ, **SANITIZER_ENV, **(env or {})})
+                ["setpriv", "--pdeathsig", "KILL", *argv],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env={**os.environ, **SANITIZER_ENV, **(env or {})},
+            )
 
     @property
     def pid(self) -> int:
@@ -149,8 +162,11 @@ class Process:
     def wait_ready(self, proto: str, ports: list[int], each: int = 1) -> None:
         def ready() -> bool:
             if not self.running():
-                raise Failed(f"{self.name} ended at start, status {self.popen.returncode}\n{self.tail()}")
+                raise Failed(
+                    f"{self.name} ended at start, status {self.popen.returncode}\n{self.tail()}"
+                )
             return all(bound(self.pid, proto, port) >= each for port in ports)
+
         wait_for(f"{self.name} on {proto} {ports}\n{self.tail()}", ready, READY_S)
 
 
@@ -169,21 +185,32 @@ def ini(sections: dict[str, dict[str, Any]]) -> str:
 class Daemon(Process):
     """kcptund with a configuration of any number of profiles."""
 
-    def __init__(self, build: Path, directory: Path, name: str, sections: dict[str, dict[str, Any]],
-                 wait: bool = True) -> None:
+    def __init__(
+        self,
+        build: Path,
+        directory: Path,
+        name: str,
+        sections: dict[str, dict[str, Any]],
+        wait: bool = True,
+    ) -> None:
         self.build = build
         self.control = directory / f"{name}.sock"
         self.conf_path = directory / f"{name}.ini"
         self.sections = {**sections}
         self.sections["global"] = {"control": self.control, **sections.get("global", {})}
         self.conf_path.write_text(ini(self.sections))
-        super().__init__(name, [str(build / "daemon/kcptund"), "-c", str(self.conf_path)],
-                         directory / f"{name}.log")
+        super().__init__(
+            name,
+            [str(build / "daemon/kcptund"), "-c", str(self.conf_path)],
+            directory / f"{name}.log",
+        )
         if wait:
             self.wait_started()
 
     def wait_started(self) -> None:
-        udp = [int(str(s["listen"]).rsplit(":", 1)[1]) for s in self.sections.values() if "listen" in s]
+        udp = [
+            int(str(s["listen"]).rsplit(":", 1)[1]) for s in self.sections.values() if "listen" in s
+        ]
         local = [str(s["localaddr"]) for s in self.sections.values() if "localaddr" in s]
         tcp = [int(text.rsplit(":", 1)[1]) for text in local if ":" in text]
         self.wait_ready("udp", udp)
@@ -193,13 +220,21 @@ class Daemon(Process):
 
     def ctl(self, *args: str, timeout: float = 20.0) -> subprocess.CompletedProcess[str]:
         argv = [str(self.build / "tools/kcptunctl"), "-s", str(self.control), *args]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False,
-                              env={**os.environ, **SANITIZER_ENV})
+        return subprocess.run(
+            argv,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            env={**os.environ, **SANITIZER_ENV},
+        )
 
     def stats(self) -> dict[str, Any]:
         done = self.ctl("stats", "--json")
         if done.returncode != 0:
-            raise Failed(f"kcptunctl stats: {done.returncode} {done.stdout} {done.stderr}\n{self.tail()}")
+            raise Failed(
+                f"kcptunctl stats: {done.returncode} {done.stdout} {done.stderr}\n{self.tail()}"
+            )
         return json.loads(done.stdout)
 
     def counters(self, profile: str | None = None) -> dict[str, int]:
@@ -217,7 +252,9 @@ class Daemon(Process):
                 self.popen.wait(STOP_S)
             except subprocess.TimeoutExpired:
                 self.kill()
-                raise Failed(f"{self.name} ignored SIGTERM for {STOP_S:g} s\n{self.tail()}") from None
+                raise Failed(
+                    f"{self.name} ignored SIGTERM for {STOP_S:g} s\n{self.tail()}"
+                ) from None
         self.check_log()
         if self.popen.returncode != 0:
             raise Failed(f"{self.name} ended with status {self.popen.returncode}\n{self.tail()}")
@@ -244,10 +281,20 @@ class TheirProcess(Process):
 class Mangler(Process):
     """udpmangle between two ends; report() is its counters, once it has stopped."""
 
-    def __init__(self, build: Path, directory: Path, to: str, ways: dict[str, str], seed: int = 1) -> None:
+    def __init__(
+        self, build: Path, directory: Path, to: str, ways: dict[str, str], seed: int = 1
+    ) -> None:
         """ways: {"both": SPEC} or {"up": SPEC, "down": SPEC}; {} relays faithfully."""
         self.port = free_port()
-        argv = [str(build / "tests/udpmangle"), "--listen", f"127.0.0.1:{self.port}", "--to", to, "--seed", str(seed)]
+        argv = [
+            str(build / "tests/udpmangle"),
+            "--listen",
+            f"127.0.0.1:{self.port}",
+            "--to",
+            to,
+            "--seed",
+            str(seed),
+        ]
         for way, spec in ways.items():
             argv += [f"--{way}", spec]
         super().__init__("udpmangle", argv, directory / f"udpmangle-{self.port}.log")
@@ -285,20 +332,33 @@ class Options:
 
     def common(self) -> dict[str, Any]:
         return {
-            "key": KEY, "crypt": self.crypt, "mode": self.mode, "smuxver": self.smuxver, "nocomp": self.nocomp,
-            "datashard": self.datashard, "parityshard": self.parityshard, "sndwnd": self.sndwnd,
-            "rcvwnd": self.rcvwnd, **self.more,
+            "key": KEY,
+            "crypt": self.crypt,
+            "mode": self.mode,
+            "smuxver": self.smuxver,
+            "nocomp": self.nocomp,
+            "datashard": self.datashard,
+            "parityshard": self.parityshard,
+            "sndwnd": self.sndwnd,
+            "rcvwnd": self.rcvwnd,
+            **self.more,
         }
 
 
-def start_ours(role: str, build: Path, directory: Path, opt: Options, name: str | None = None,
-               **addresses: Any) -> Daemon:
-    """One kcptund with a single profile; addresses: listen and target, or localaddr and remoteaddr."""
+def start_ours(
+    role: str, build: Path, directory: Path, opt: Options, name: str | None = None, **addresses: Any
+) -> Daemon:
+    """One kcptund with a single profile; addresses: listen and target, or localaddr and
+    remoteaddr."""
     keys = {**opt.common(), **addresses, **opt.ours_only}
     if role == "client":
         keys["conn"] = opt.conn
-    return Daemon(build, directory, name or f"ours-{role}",
-                  {"global": {"io": opt.io, "workers": opt.workers}, f"{role} t": keys})
+    return Daemon(
+        build,
+        directory,
+        name or f"ours-{role}",
+        {"global": {"io": opt.io, "workers": opt.workers}, f"{role} t": keys},
+    )
 
 
 def start_theirs(role: str, directory: Path, opt: Options, **addresses: Any) -> TheirProcess:
@@ -325,7 +385,8 @@ def have_theirs() -> bool:
 
 @dataclass
 class Tunnel:
-    """A client and a server end, perhaps with the relay between; port: where applications connect."""
+    """A client and a server end, perhaps with the relay between; port: where applications
+    connect."""
 
     client: Any
     server: Any
@@ -335,9 +396,17 @@ class Tunnel:
 
 
 @contextmanager
-def tunnel(build: Path, directory: Path, target: str, client: tuple[str, Options],
-           server: tuple[str, Options], mangle: dict[str, str] | None = None, seed: int = 1) -> Iterator[Tunnel]:
+def tunnel(
+    build: Path,
+    directory: Path,
+    target: str,
+    client: tuple[str, Options],
+    server: tuple[str, Options],
+    mangle: dict[str, str] | None = None,
+    seed: int = 1,
+) -> Iterator[Tunnel]:
     """client and server: ("ours" or "theirs", Options). On the way out both ends are checked."""
+
     def start(kind: str, role: str, opt: Options, **addresses: Any) -> Any:
         if kind == "ours":
             return start_ours(role, build, directory, opt, **addresses)

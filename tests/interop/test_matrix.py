@@ -1,4 +1,5 @@
-"""tests/interop/test_matrix.py - our ends and the packaged ones, in each role, over every pair of settings."""
+"""tests/interop/test_matrix.py - our ends and the packaged ones, in each role, over every pair of
+settings."""
 
 from __future__ import annotations
 
@@ -10,13 +11,32 @@ import peers
 import pytest
 from cover import pairs_of, pairwise, whole_product
 
-CIPHERS = ("aes", "aes-128", "aes-192", "salsa20", "blowfish", "twofish", "cast5", "3des", "tea", "xtea", "xor", "sm4",
-           "none")
+CIPHERS = (
+    "aes",
+    "aes-128",
+    "aes-192",
+    "salsa20",
+    "blowfish",
+    "twofish",
+    "cast5",
+    "3des",
+    "tea",
+    "xtea",
+    "xor",
+    "sm4",
+    "none",
+)
 OUR_CIPHERS = ("aes-128-gcm", "null")
 ENDS = (("ours", "theirs"), ("theirs", "ours"), ("ours", "ours"))  # client, server
 # client's shape, server's shape
-SHAPES = (((10, 3), (10, 3)), ((5, 2), (5, 2)), ((0, 0), (0, 0)), ((10, 3), (0, 0)), ((0, 0), (10, 3)),
-          ((10, 3), (5, 2)))
+SHAPES = (
+    ((10, 3), (10, 3)),
+    ((5, 2), (5, 2)),
+    ((0, 0), (0, 0)),
+    ((10, 3), (0, 0)),
+    ((0, 0), (10, 3)),
+    ((10, 3), (5, 2)),
+)
 AXES: dict[str, tuple[Any, ...]] = {
     "ends": ENDS,
     "crypt": CIPHERS,
@@ -44,14 +64,23 @@ def rows_for(size: str) -> list[dict[str, Any]]:
 
 def name_of(row: dict[str, Any]) -> str:
     near, far = row["shapes"]
-    return "-".join([
-        "_".join(row["ends"]), row["crypt"], "%d.%d_%d.%d" % (*near, *far), "raw" if row["nocomp"] else "snappy",
-        f"smux{row['smuxver']}", row["io"], f"w{row['workers']}", "lossy" if row["lossy"] else "clean"])
+    return "-".join(
+        [
+            "_".join(row["ends"]),
+            row["crypt"],
+            "%d.%d_%d.%d" % (*near, *far),
+            "raw" if row["nocomp"] else "snappy",
+            f"smux{row['smuxver']}",
+            row["io"],
+            f"w{row['workers']}",
+            "lossy" if row["lossy"] else "clean",
+        ]
+    )
 
 
 def loss_of(row: dict[str, Any]) -> dict[str, str]:
-    """Which ways lose packets. The packaged peer corrupts streams under loss when a sender's FEC shape is not its own
-    (a fault of its decoder), so that way stays clean."""
+    """Which ways lose packets. The packaged peer corrupts streams under loss when a sender's FEC
+    shape is not its own (a fault of its decoder), so that way stays clean."""
     if not row["lossy"]:
         return {}
     near, far = row["shapes"]
@@ -64,15 +93,28 @@ def loss_of(row: dict[str, Any]) -> dict[str, str]:
 
 
 def options(row: dict[str, Any], shape: tuple[int, int]) -> peers.Options:
-    return peers.Options(crypt=row["crypt"], smuxver=row["smuxver"], nocomp=row["nocomp"], datashard=shape[0],
-                         parityshard=shape[1], io=row["io"], workers=row["workers"])
+    return peers.Options(
+        crypt=row["crypt"],
+        smuxver=row["smuxver"],
+        nocomp=row["nocomp"],
+        datashard=shape[0],
+        parityshard=shape[1],
+        io=row["io"],
+        workers=row["workers"],
+    )
 
 
 def run_row(row: dict[str, Any], build: Path, directory: Path, load: apps.Load) -> None:
     near, far = row["shapes"]
     with apps.Service(apps.duplex) as target:
-        with peers.tunnel(build, directory, target.address, (row["ends"][0], options(row, near)),
-                          (row["ends"][1], options(row, far)), mangle=loss_of(row) or None) as t:
+        with peers.tunnel(
+            build,
+            directory,
+            target.address,
+            (row["ends"][0], options(row, near)),
+            (row["ends"][1], options(row, far)),
+            mangle=loss_of(row) or None,
+        ) as t:
             apps.run_load(t.port, load)
             if "ours" in row["ends"]:
                 check_counters(row, t, load)
@@ -96,8 +138,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("row", rows, ids=[name_of(r) for r in rows])
 
 
-def test_pair(row: dict[str, Any], build: Path, tmp_path: Path, request: pytest.FixtureRequest, scale: float,
-              io_uring_works: bool) -> None:
+def test_pair(
+    row: dict[str, Any],
+    build: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    scale: float,
+    io_uring_works: bool,
+) -> None:
     if "theirs" in row["ends"]:
         request.getfixturevalue("theirs")
     if row["io"] == "io_uring" and not io_uring_works:
@@ -111,10 +159,20 @@ def test_pair(row: dict[str, Any], build: Path, tmp_path: Path, request: pytest.
 
 @pytest.mark.parametrize("smuxver", (1, 2))
 @pytest.mark.parametrize("shape", ((10, 3), (0, 0)))
-def test_control(theirs: None, smuxver: int, shape: tuple[int, int], build: Path, tmp_path: Path) -> None:
+def test_control(
+    theirs: None, smuxver: int, shape: tuple[int, int], build: Path, tmp_path: Path
+) -> None:
     """The packaged peer with itself: when this fails, the fault lies in the tests."""
-    row = {"ends": ("theirs", "theirs"), "crypt": "aes", "shapes": (shape, shape), "nocomp": False,
-           "smuxver": smuxver, "io": "epoll", "workers": 1, "lossy": True}
+    row = {
+        "ends": ("theirs", "theirs"),
+        "crypt": "aes",
+        "shapes": (shape, shape),
+        "nocomp": False,
+        "smuxver": smuxver,
+        "io": "epoll",
+        "workers": 1,
+        "lossy": True,
+    }
     run_row(row, build, tmp_path, apps.Load(bulk=2 << 20, short_streams=20))
 
 
@@ -123,7 +181,7 @@ def test_rows_cover_every_pair() -> None:
     met = set().union(*(pairs_of(r) for r in rows))
     axes = list(AXES)
     for i, a in enumerate(axes):
-        for b in axes[i + 1:]:
+        for b in axes[i + 1 :]:
             for x in AXES[a]:
                 for y in AXES[b]:
                     assert (a, x, b, y) in met

@@ -1,4 +1,5 @@
-"""tests/interop/test_network.py - addresses that change, ends that vanish, and datagrams nobody asked for."""
+"""tests/interop/test_network.py - addresses that change, ends that vanish, and datagrams nobody
+asked for."""
 
 from __future__ import annotations
 
@@ -16,31 +17,59 @@ import pytest
 NOTICED_S = 15.0  # "a dead peer is noticed in seconds"
 
 
-def pair(build: Path, directory: Path, target: str, opt: peers.Options, listen: str | None = None,
-         remote: str | None = None) -> tuple[peers.Daemon, peers.Daemon, int, int]:
+def pair(
+    build: Path,
+    directory: Path,
+    target: str,
+    opt: peers.Options,
+    listen: str | None = None,
+    remote: str | None = None,
+) -> tuple[peers.Daemon, peers.Daemon, int, int]:
     """client, server, local port, server port; the caller stops them."""
     server_port, port = peers.free_port(), peers.free_port()
-    server = peers.start_ours("server", build, directory, opt, target=target,
-                              listen=(listen or "127.0.0.1:%d") % server_port)
-    client = peers.start_ours("client", build, directory, opt, localaddr=f"127.0.0.1:{port}",
-                              remoteaddr=remote or f"127.0.0.1:{server_port}")
+    server = peers.start_ours(
+        "server",
+        build,
+        directory,
+        opt,
+        target=target,
+        listen=(listen or "127.0.0.1:%d") % server_port,
+    )
+    client = peers.start_ours(
+        "client",
+        build,
+        directory,
+        opt,
+        localaddr=f"127.0.0.1:{port}",
+        remoteaddr=remote or f"127.0.0.1:{server_port}",
+    )
     return client, server, port, server_port
 
 
 @pytest.mark.parametrize("listen", (":%d", "0.0.0.0:%d"))
 @pytest.mark.parametrize("io", ("epoll", "io_uring"))
-def test_a_wildcard_listener_answers_from_the_address_used(build: Path, tmp_path: Path, listen: str, io: str,
-                                                           io_uring_works: bool) -> None:
-    """The relay's socket is connected to 127.0.0.2, so the kernel drops an answer from 127.0.0.1."""
+def test_a_wildcard_listener_answers_from_the_address_used(
+    build: Path, tmp_path: Path, listen: str, io: str, io_uring_works: bool
+) -> None:
+    """The relay's socket is connected to 127.0.0.2, so the kernel drops an answer from
+    127.0.0.1."""
     if io == "io_uring" and not io_uring_works:
         pytest.skip("the kernel refuses io_uring")
     opt = peers.Options(smuxver=2, io=io)
     port, server_port = peers.free_port(), peers.free_port()
     with apps.Service(apps.duplex) as target:
-        server = peers.start_ours("server", build, tmp_path, opt, listen=listen % server_port, target=target.address)
+        server = peers.start_ours(
+            "server", build, tmp_path, opt, listen=listen % server_port, target=target.address
+        )
         mangler = peers.Mangler(build, tmp_path, f"127.0.0.2:{server_port}", {})
-        client = peers.start_ours("client", build, tmp_path, opt, localaddr=f"127.0.0.1:{port}",
-                                  remoteaddr=f"127.0.0.1:{mangler.port}")
+        client = peers.start_ours(
+            "client",
+            build,
+            tmp_path,
+            opt,
+            localaddr=f"127.0.0.1:{port}",
+            remoteaddr=f"127.0.0.1:{mangler.port}",
+        )
         apps.exchange(port, 1 << 20, 1 << 20, 1)
         for process in (client, mangler, server):
             process.stop()
@@ -48,12 +77,18 @@ def test_a_wildcard_listener_answers_from_the_address_used(build: Path, tmp_path
 
 @pytest.mark.parametrize("workers", (1, 2))
 @pytest.mark.parametrize("crypt", ("aes", "aes-128-gcm"))
-def test_a_session_follows_its_peer_to_a_new_address(build: Path, tmp_path: Path, workers: int, crypt: str) -> None:
+def test_a_session_follows_its_peer_to_a_new_address(
+    build: Path, tmp_path: Path, workers: int, crypt: str
+) -> None:
     opt = peers.Options(smuxver=2, workers=workers, crypt=crypt)
     with apps.Service(apps.duplex) as target:
-        with peers.tunnel(build, tmp_path, target.address, ("ours", opt), ("ours", opt), mangle={}) as t:
+        with peers.tunnel(
+            build, tmp_path, target.address, ("ours", opt), ("ours", opt), mangle={}
+        ) as t:
             assert t.mangler
-            bulk = threading.Thread(target=rebind_often, args=(t.mangler, stop := threading.Event()))
+            bulk = threading.Thread(
+                target=rebind_often, args=(t.mangler, stop := threading.Event())
+            )
             bulk.start()
             try:
                 apps.exchange(t.port, 8 << 20, 8 << 20, 2)
@@ -75,7 +110,9 @@ def rebind_often(mangler: peers.Mangler, stop: threading.Event) -> None:
 def test_an_idle_stream_survives_a_new_address(build: Path, tmp_path: Path) -> None:
     opt = peers.Options(smuxver=2)
     with apps.Service(apps.echo) as target:
-        with peers.tunnel(build, tmp_path, target.address, ("ours", opt), ("ours", opt), mangle={}) as t:
+        with peers.tunnel(
+            build, tmp_path, target.address, ("ours", opt), ("ours", opt), mangle={}
+        ) as t:
             assert t.mangler
             with apps.connect(t.port, 20) as s:
                 for _ in range(3):
@@ -99,8 +136,15 @@ def test_a_restarted_server_is_found_again(build: Path, tmp_path: Path, scale: f
         with apps.connect(port, 20) as s:
             apps.ask(s)
             server.discard()
-            server = peers.start_ours("server", build, tmp_path, opt, name="ours-server-again",
-                                      listen=f"127.0.0.1:{server_port}", target=target.address)
+            server = peers.start_ours(
+                "server",
+                build,
+                tmp_path,
+                opt,
+                name="ours-server-again",
+                listen=f"127.0.0.1:{server_port}",
+                target=target.address,
+            )
             s.sendall(b"to nobody")
             expect_reset(s, NOTICED_S * scale)
         with apps.connect(port, 20) as s:
@@ -142,11 +186,17 @@ def test_a_client_that_is_gone_is_noticed(build: Path, tmp_path: Path, scale: fl
             client.discard()
             peers.wait_for("the target's reset", lambda: ends, 2 * NOTICED_S * scale)
         assert ends == ["reset"]
-        peers.wait_for("the session to be forgotten", lambda: server.counters("t")["CurrEstab"] == 0, NOTICED_S * scale)
+        peers.wait_for(
+            "the session to be forgotten",
+            lambda: server.counters("t")["CurrEstab"] == 0,
+            NOTICED_S * scale,
+        )
         server.stop()
 
 
-def capture(server_port: int, client_port: int, packets: list[bytes], stop: threading.Event) -> None:
+def capture(
+    server_port: int, client_port: int, packets: list[bytes], stop: threading.Event
+) -> None:
     """A tiny relay that keeps a copy of what the client sent."""
     udp = (socket.AF_INET, socket.SOCK_DGRAM)
     with socket.socket(*udp) as near, socket.socket(*udp) as far:
@@ -176,7 +226,7 @@ def garbage(rng: random.Random, recorded: list[bytes]) -> bytes:
         return rng.randbytes(rng.randrange(0, 1500))
     data = bytearray(rng.choice(recorded))
     if kind == 1:
-        return bytes(data[:rng.randrange(len(data))])
+        return bytes(data[: rng.randrange(len(data))])
     if kind == 2:
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
     return bytes(data)
@@ -199,15 +249,24 @@ def flood(server_port: int, recorded: list[bytes], count: int, seed: int) -> Non
         s.close()
 
 
-def record_session(server_port: int, build: Path, directory: Path, opt: peers.Options) -> list[bytes]:
+def record_session(
+    server_port: int, build: Path, directory: Path, opt: peers.Options
+) -> list[bytes]:
     """The datagrams of one short conversation with the server."""
     packets: list[bytes] = []
     stop, middle, port = threading.Event(), peers.free_port(), peers.free_port()
     relay = threading.Thread(target=capture, args=(server_port, middle, packets, stop))
     relay.start()
     try:
-        client = peers.start_ours("client", build, directory, opt, name="recorded",
-                                  localaddr=f"127.0.0.1:{port}", remoteaddr=f"127.0.0.1:{middle}")
+        client = peers.start_ours(
+            "client",
+            build,
+            directory,
+            opt,
+            name="recorded",
+            localaddr=f"127.0.0.1:{port}",
+            remoteaddr=f"127.0.0.1:{middle}",
+        )
         with apps.connect(port, 20) as s:
             apps.ask(s, bytes(20000))
         client.stop()
@@ -234,8 +293,19 @@ def test_garbage_is_counted_and_ignored(build: Path, tmp_path: Path, crypt: str)
             attack.join()
             apps.ask(s, data)
         count = server.counters("t")
-        refused = sum(count[k] for k in ("InErrs", "InCsumErrors", "KCPInErrors", "RefusedConvs", "FECErrs",
-                                         "RefusedLimit", "RepeatSegs", "ProtoErrors"))
+        refused = sum(
+            count[k]
+            for k in (
+                "InErrs",
+                "InCsumErrors",
+                "KCPInErrors",
+                "RefusedConvs",
+                "FECErrs",
+                "RefusedLimit",
+                "RepeatSegs",
+                "ProtoErrors",
+            )
+        )
         assert refused > 1000, count
         if crypt in ("aes", "none", "aes-128-gcm"):
             assert count["InCsumErrors"] > 1000, count

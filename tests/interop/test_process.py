@@ -1,4 +1,5 @@
-"""tests/interop/test_process.py - the daemon as a program: start, refusal to start, end, many profiles, counters."""
+"""tests/interop/test_process.py - the daemon as a program: start, refusal to start, end, many
+profiles, counters."""
 
 from __future__ import annotations
 
@@ -18,18 +19,32 @@ EX_CONFIG = 78
 
 
 def server_section(port: int, target: str, **more: Any) -> dict[str, Any]:
-    return {"listen": f"127.0.0.1:{port}", "target": target, "key": peers.KEY, "mode": "fast3", **more}
+    return {
+        "listen": f"127.0.0.1:{port}",
+        "target": target,
+        "key": peers.KEY,
+        "mode": "fast3",
+        **more,
+    }
 
 
 def client_section(port: int, server_port: int, **more: Any) -> dict[str, Any]:
-    return {"localaddr": f"127.0.0.1:{port}", "remoteaddr": f"127.0.0.1:{server_port}", "key": peers.KEY,
-            "mode": "fast3", **more}
+    return {
+        "localaddr": f"127.0.0.1:{port}",
+        "remoteaddr": f"127.0.0.1:{server_port}",
+        "key": peers.KEY,
+        "mode": "fast3",
+        **more,
+    }
 
 
 def one_pair(target: str) -> tuple[dict[str, dict[str, Any]], int]:
     """Server and client in one daemon, and the local port."""
     port, server_port = peers.free_port(), peers.free_port()
-    return {"server s": server_section(server_port, target), "client c": client_section(port, server_port)}, port
+    return {
+        "server s": server_section(server_port, target),
+        "client c": client_section(port, server_port),
+    }, port
 
 
 # --- the end
@@ -48,14 +63,22 @@ def test_sigterm_with_nothing_open(build: Path, tmp_path: Path) -> None:
 
 
 def test_sigterm_drains(build: Path, tmp_path: Path) -> None:
-    """Open streams go on and may finish, new connections are refused, then the daemon is gone with status 0."""
+    """Open streams go on and may finish, new connections are refused, then the daemon is gone with
+    status 0."""
     opt = peers.Options(smuxver=2)
     server_port, port = peers.free_port(), peers.free_port()
     with apps.Service(apps.echo) as target:
-        server = peers.start_ours("server", build, tmp_path, opt, listen=f"127.0.0.1:{server_port}",
-                                  target=target.address)
-        client = peers.start_ours("client", build, tmp_path, opt, localaddr=f"127.0.0.1:{port}",
-                                  remoteaddr=f"127.0.0.1:{server_port}")
+        server = peers.start_ours(
+            "server", build, tmp_path, opt, listen=f"127.0.0.1:{server_port}", target=target.address
+        )
+        client = peers.start_ours(
+            "client",
+            build,
+            tmp_path,
+            opt,
+            localaddr=f"127.0.0.1:{port}",
+            remoteaddr=f"127.0.0.1:{server_port}",
+        )
         with apps.connect(port, 20) as s:
             apps.ask(s)
             client.signal(signal.SIGTERM)
@@ -89,28 +112,57 @@ def test_sigterm_at_any_moment_of_the_start(build: Path, tmp_path: Path, when: f
     daemon = peers.Daemon(build, tmp_path, "both", sections, wait=False)
     time.sleep(when)
     daemon.signal(signal.SIGTERM)
-    assert daemon.wait(10) in (0, -signal.SIGTERM)  # before main() runs the signal has its default action
+    assert daemon.wait(10) in (
+        0,
+        -signal.SIGTERM,
+    )  # before main() runs the signal has its default action
     daemon.check_log()
 
 
 # --- refusing to start
 
 
-def run_conf(build: Path, directory: Path, text: str, *flags: str) -> subprocess.CompletedProcess[str]:
+def run_conf(
+    build: Path, directory: Path, text: str, *flags: str
+) -> subprocess.CompletedProcess[str]:
     path = directory / "probe.ini"
     path.write_text(text)
-    return subprocess.run([str(build / "daemon/kcptund"), *flags, "-c", str(path)], capture_output=True, text=True,
-                          timeout=20, check=False)
+    return subprocess.run(
+        [str(build / "daemon/kcptund"), *flags, "-c", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
 
 
 BAD_CONFS = {
-    "unknown key": ("[server a]\nlisten = 127.0.0.1:{port}\ntarget = 127.0.0.1:1\nspeed = 5\n", 4, "speed"),
+    "unknown key": (
+        "[server a]\nlisten = 127.0.0.1:{port}\ntarget = 127.0.0.1:1\nspeed = 5\n",
+        4,
+        "speed",
+    ),
     "unknown section": ("[sever a]\nlisten = 127.0.0.1:{port}\n", 1, "sever"),
-    "value out of range": ("[server a]\nlisten = 127.0.0.1:{port}\ntarget = 127.0.0.1:1\nmtu = 9000\n", 4, "1500"),
-    "unknown cipher": ("[server a]\nlisten = 127.0.0.1:{port}\ntarget = 127.0.0.1:1\ncrypt = aes-256\n", 4, "aes-256"),
-    "no number": ("[server a]\nlisten = 127.0.0.1:{port}\ntarget = 127.0.0.1:1\nsndwnd = many\n", 4, "sndwnd"),
-    "missing key file": ("[server a]\nlisten = 127.0.0.1:{port}\ntarget = 127.0.0.1:1\nkeyfile = /nowhere/k\n", 4,
-                         "/nowhere/k"),
+    "value out of range": (
+        "[server a]\nlisten = 127.0.0.1:{port}\ntarget = 127.0.0.1:1\nmtu = 9000\n",
+        4,
+        "1500",
+    ),
+    "unknown cipher": (
+        "[server a]\nlisten = 127.0.0.1:{port}\ntarget = 127.0.0.1:1\ncrypt = aes-256\n",
+        4,
+        "aes-256",
+    ),
+    "no number": (
+        "[server a]\nlisten = 127.0.0.1:{port}\ntarget = 127.0.0.1:1\nsndwnd = many\n",
+        4,
+        "sndwnd",
+    ),
+    "missing key file": (
+        "[server a]\nlisten = 127.0.0.1:{port}\ntarget = 127.0.0.1:1\nkeyfile = /nowhere/k\n",
+        4,
+        "/nowhere/k",
+    ),
 }
 
 
@@ -120,20 +172,31 @@ def test_bad_conf(build: Path, tmp_path: Path, name: str, flags: tuple[str, ...]
     text, line, word = BAD_CONFS[name]
     done = run_conf(build, tmp_path, text.format(port=peers.free_port()), *flags)
     assert done.returncode == EX_CONFIG, done.stderr
-    complaints = [row for row in (done.stderr + done.stdout).splitlines() if f"probe.ini:{line}" in row]
+    complaints = [
+        row for row in (done.stderr + done.stdout).splitlines() if f"probe.ini:{line}" in row
+    ]
     assert len(complaints) == 1 and word in complaints[0], done.stderr
 
 
 def test_key_file_that_is_a_directory(build: Path, tmp_path: Path) -> None:
-    text = f"[server a]\nlisten = 127.0.0.1:{peers.free_port()}\ntarget = 127.0.0.1:1\nkeyfile = {tmp_path}\n"
-    done = run_conf(build, tmp_path, text)
+    section = {
+        "listen": f"127.0.0.1:{peers.free_port()}",
+        "target": "127.0.0.1:1",
+        "keyfile": tmp_path,
+    }
+    done = run_conf(build, tmp_path, peers.ini({"server a": section}))
     assert done.returncode == EX_CONFIG
     assert str(tmp_path) in done.stderr
 
 
 def test_missing_conf(build: Path, tmp_path: Path) -> None:
-    done = subprocess.run([str(build / "daemon/kcptund"), "-c", str(tmp_path / "none.ini")], capture_output=True,
-                          text=True, timeout=20, check=False)
+    done = subprocess.run(
+        [str(build / "daemon/kcptund"), "-c", str(tmp_path / "none.ini")],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
     assert done.returncode == EX_CONFIG
     assert "none.ini" in done.stderr and len(done.stderr.splitlines()) <= 2, done.stderr
 
@@ -158,10 +221,15 @@ def test_address_in_use(build: Path, tmp_path: Path, kind: int) -> None:
         holder.bind(("127.0.0.1", port))
         if kind == socket.SOCK_STREAM:
             holder.listen()
-        sections = {"server s": server_section(udp, "127.0.0.1:1"), "client c": client_section(tcp, udp)}
+        sections = {
+            "server s": server_section(udp, "127.0.0.1:1"),
+            "client c": client_section(tcp, udp),
+        }
         done = run_conf(build, tmp_path, peers.ini(sections))
     assert done.returncode not in (0, EX_CONFIG) and done.returncode > 0
-    lines = [row for row in done.stderr.splitlines() if str(port) in row and "in use" in row.lower()]
+    lines = [
+        row for row in done.stderr.splitlines() if str(port) in row and "in use" in row.lower()
+    ]
     assert len(lines) == 1, done.stderr
 
 
@@ -170,8 +238,23 @@ def test_address_in_use(build: Path, tmp_path: Path, kind: int) -> None:
 
 def test_many_profiles_in_one_daemon(build: Path, tmp_path: Path) -> None:
     """Twenty tunnels with different ciphers in one process; each leads to its own target."""
-    ciphers = ("aes", "aes-128", "aes-192", "aes-128-gcm", "salsa20", "blowfish", "twofish", "cast5", "3des", "tea",
-               "xtea", "xor", "sm4", "none", "null")
+    ciphers = (
+        "aes",
+        "aes-128",
+        "aes-192",
+        "aes-128-gcm",
+        "salsa20",
+        "blowfish",
+        "twofish",
+        "cast5",
+        "3des",
+        "tea",
+        "xtea",
+        "xor",
+        "sm4",
+        "none",
+        "null",
+    )
     targets = [apps.Service(lambda s, n=i: s.sendall(b"%03d" % n)) for i in range(20)]
     try:
         sections: dict[str, dict[str, Any]] = {"global": {"workers": 2}}
@@ -187,7 +270,9 @@ def test_many_profiles_in_one_daemon(build: Path, tmp_path: Path) -> None:
             with apps.connect(port, 20) as s:
                 assert apps.recv_all(s) == b"%03d" % i
         answer = daemon.stats()
-        assert [p["name"] for p in answer["profiles"]] == [n.split()[1] for n in sections if n != "global"]
+        assert [p["name"] for p in answer["profiles"]] == [
+            n.split()[1] for n in sections if n != "global"
+        ]
         assert all(p["counters"]["StreamsOpened"] == 1 for p in answer["profiles"])
         daemon.stop()
     finally:
@@ -207,7 +292,9 @@ def test_conn_spreads_in_turn(build: Path, tmp_path: Path, workers: int) -> None
                 (profile,) = end.stats()["profiles"]
                 assert profile["counters"]["CurrEstab"] == 4
                 assert len(profile["sessions"]) == 4
-                assert sorted(streams_of(x) for x in profile["sessions"]) == [2, 2, 2, 2], profile["sessions"]
+                assert sorted(streams_of(x) for x in profile["sessions"]) == [2, 2, 2, 2], profile[
+                    "sessions"
+                ]
             for s in streams:
                 s.close()
 
@@ -217,7 +304,8 @@ def streams_of(session: dict[str, Any]) -> int:
 
 
 def test_maxsessions_holds(build: Path, tmp_path: Path) -> None:
-    """Two sessions are served; two more find no place, are counted, and do not disturb the first."""
+    """Two sessions are served; two more find no place, are counted, and do not disturb the
+    first."""
     near = peers.Options(smuxver=2, conn=4)
     far = peers.Options(smuxver=2, workers=2, ours_only={"maxsessions": 2})
     with apps.Service(apps.echo) as target:
@@ -296,7 +384,10 @@ def test_counters_agree(build: Path, tmp_path: Path) -> None:
             assert near["StreamsReset"] == far["StreamsReset"] == 0
             assert near["ActiveOpens"] == far["PassiveOpens"] == 2
             assert near["InPkts"] <= far["OutPkts"] and far["InPkts"] <= near["OutPkts"]
-            assert near["RetransSegs"] == near["FastRetransSegs"] + near["EarlyRetransSegs"] + near["LostSegs"]
+            assert (
+                near["RetransSegs"]
+                == near["FastRetransSegs"] + near["EarlyRetransSegs"] + near["LostSegs"]
+            )
             answer = t.client.stats()
             total = answer["total"].get("counters", answer["total"])
             for name, value in answer["profiles"][0]["counters"].items():
@@ -323,7 +414,9 @@ def test_total_is_the_sum_of_the_profiles(build: Path, tmp_path: Path) -> None:
             assert total[name] == sum(p["counters"][name] for p in answer["profiles"]), name
         assert {p["role"] for p in answer["profiles"]} == {"server", "client"}
         one = daemon.ctl("stats", "c", "--json")
-        assert one.returncode == 0 and [p["name"] for p in json.loads(one.stdout)["profiles"]] == ["c"]
+        assert one.returncode == 0 and [p["name"] for p in json.loads(one.stdout)["profiles"]] == [
+            "c"
+        ]
         daemon.stop()
 
 

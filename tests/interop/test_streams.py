@@ -1,4 +1,5 @@
-"""tests/interop/test_streams.py - what one TCP stream keeps of its nature on the way through the tunnel."""
+"""tests/interop/test_streams.py - what one TCP stream keeps of its nature on the way through the
+tunnel."""
 
 from __future__ import annotations
 
@@ -26,8 +27,14 @@ def io(request: pytest.FixtureRequest, io_uring_works: bool) -> str:
 
 
 @contextmanager
-def ours(build: Path, directory: Path, handler: Handler, io: str = "auto", rcvbuf: int = 0,
-         **more: object) -> Iterator[tuple[peers.Tunnel, apps.Service]]:
+def ours(
+    build: Path,
+    directory: Path,
+    handler: Handler,
+    io: str = "auto",
+    rcvbuf: int = 0,
+    **more: object,
+) -> Iterator[tuple[peers.Tunnel, apps.Service]]:
     opt = peers.Options(smuxver=2, io=io, more=more)
     with apps.Service(handler, rcvbuf=rcvbuf) as target:
         with peers.tunnel(build, directory, target.address, ("ours", opt), ("ours", opt)) as t:
@@ -117,7 +124,9 @@ def test_target_that_refuses(build: Path, tmp_path: Path, io: str, scale: float)
                 if s.recv(1) == b"":
                     raise EOFError("an orderly end, where nothing was ever connected")
         assert time.monotonic() - start < 5 * scale
-        peers.wait_for("the count of failed dials", lambda: t.server.counters("t")["DialErrors"] == 1, 5)
+        peers.wait_for(
+            "the count of failed dials", lambda: t.server.counters("t")["DialErrors"] == 1, 5
+        )
 
 
 def test_target_that_refuses_their_client(build: Path, tmp_path: Path, theirs: None) -> None:
@@ -129,7 +138,8 @@ def test_target_that_refuses_their_client(build: Path, tmp_path: Path, theirs: N
 
 
 def test_a_slow_reader_stops_only_itself(build: Path, tmp_path: Path, io: str) -> None:
-    """The source may fill its own stream's windows and buffers, and no more; the neighbour does not notice."""
+    """The source may fill its own stream's windows and buffers, and no more; the neighbour does
+    not notice."""
     sent = [0]
     quick = threading.Event()
 
@@ -199,8 +209,12 @@ def test_unix_sockets_at_both_ends(build: Path, tmp_path: Path, io: str) -> None
     port = peers.free_port()
     local, data = tmp_path / "app.sock", apps.content(5, 1 << 20)
     with apps.Service(apps.half_close, path=tmp_path / "target.sock") as target:
-        server = peers.start_ours("server", build, tmp_path, opt, listen=f"127.0.0.1:{port}", target=target.address)
-        client = peers.start_ours("client", build, tmp_path, opt, localaddr=local, remoteaddr=f"127.0.0.1:{port}")
+        server = peers.start_ours(
+            "server", build, tmp_path, opt, listen=f"127.0.0.1:{port}", target=target.address
+        )
+        client = peers.start_ours(
+            "client", build, tmp_path, opt, localaddr=local, remoteaddr=f"127.0.0.1:{port}"
+        )
         with socket.socket(socket.AF_UNIX) as s:
             s.settimeout(20)
             s.connect(str(local))
@@ -228,7 +242,9 @@ def test_many_streams_at_once(build: Path, tmp_path: Path, io: str) -> None:
             peers.wait_for("no streams", lambda e=end: e.counters("t")["StreamsNow"] == 0, 20)
 
 
-def test_a_closed_application_ends_their_server_s_stream(build: Path, tmp_path: Path, theirs: None) -> None:
+def test_a_closed_application_ends_their_server_s_stream(
+    build: Path, tmp_path: Path, theirs: None
+) -> None:
     opt = peers.Options()
     with apps.Service(apps.echo) as target:
         with peers.tunnel(build, tmp_path, target.address, ("ours", opt), ("theirs", opt)) as t:

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""tests/lint/format.py - clang-format 14 has nothing to change in the .c files (other versions disagree with it, and
-headers keep the columns of their comments, which it cannot). Exit 77 (skipped) without it, unless CI is set."""
+"""tests/lint/format.py - clang-format 14 has nothing to change in the .c files (other versions
+disagree with it, and headers keep the columns of their comments, which it cannot). Exit 77
+(skipped) without it, unless CI is set."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """tests/lint/layers.py - who may include whom, and which of the kernel's headers stay above.
 
-Arrows point one way: tools, daemon -> conf | core -> fec | crypto -> core/base. What lies below daemon/ sees no
-socket, clock, thread or source of random bytes: those come in as arguments, so that a test can bring its own.
+Arrows point one way: tools, daemon -> conf | core -> fec | crypto -> core/base. What lies below
+daemon/ sees no socket, clock, thread or source of random bytes: those come in as arguments, so
+that a test can bring its own.
 """
 
 from __future__ import annotations
@@ -27,10 +28,31 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 BELOW_DAEMON = ("core", "fec", "crypto", "conf")
 
 KERNEL_HEADERS = {
-    "arpa/inet.h", "fcntl.h", "liburing.h", "netdb.h", "netinet/in.h", "netinet/udp.h", "poll.h", "pthread.h",
-    "sched.h", "semaphore.h", "signal.h", "sys/epoll.h", "sys/eventfd.h", "sys/inotify.h", "sys/ioctl.h",
-    "sys/random.h", "sys/select.h", "sys/signalfd.h", "sys/socket.h", "sys/syscall.h", "sys/time.h",
-    "sys/timerfd.h", "sys/un.h", "threads.h", "time.h", "unistd.h",
+    "fcntl.h",
+    "liburing.h",
+    "netdb.h",
+    "netinet/in.h",
+    "netinet/udp.h",
+    "poll.h",
+    "pthread.h",
+    "sched.h",
+    "semaphore.h",
+    "signal.h",
+    "sys/epoll.h",
+    "sys/eventfd.h",
+    "sys/inotify.h",
+    "sys/ioctl.h",
+    "sys/random.h",
+    "sys/select.h",
+    "sys/signalfd.h",
+    "sys/socket.h",
+    "sys/syscall.h",
+    "sys/time.h",
+    "sys/timerfd.h",
+    "sys/un.h",
+    "threads.h",
+    "time.h",
+    "unistd.h",
 }
 # libraries that only some directories may meet
 LIBRARY_HEADERS: dict[str, tuple[str, ...]] = {
@@ -45,12 +67,15 @@ LIBRARY_HEADERS: dict[str, tuple[str, ...]] = {
     "cmocka.h": ("tests",),
 }
 RANDOM_CALLS = re.compile(
-    r"\b(getrandom|getentropy|arc4random\w*|s?random|s?rand|rand_r|[dlm]rand48|randombytes_\w+|gcry_random\w*|"
-    r"gcry_randomize|gcry_create_nonce)\s*\(|/dev/u?random")
+    r"\b(getrandom|getentropy|arc4random\w*|s?random|s?rand|rand_r|[dlm]rand48|randombytes_\w+|"
+    r"gcry_random\w*|gcry_randomize|gcry_create_nonce)\s*\(|/dev/u?random"
+)
 CLOCK_CALLS = re.compile(r"\b(clock_gettime|gettimeofday|time|clock|nanosleep|usleep|sleep)\s*\(")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
-COMMENT_OR_STRING = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
+COMMENT_OR_STRING = re.compile(
+    r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S
+)
 
 
 def layer_of(rel: str) -> str | None:
@@ -93,10 +118,14 @@ def check_text(rel: str, layer: str, text: str) -> list[str]:
                 bad.append(f"{rel}:{number}: {reason}")
     if layer.split("/")[0] in BELOW_DAEMON:
         for number, line in enumerate(COMMENT_OR_STRING.sub(blank, text).splitlines(), 1):
-            for pattern, what in ((RANDOM_CALLS, "asks for random bytes"), (CLOCK_CALLS, "looks at a clock")):
+            for pattern, what in (
+                (RANDOM_CALLS, "asks for random bytes"),
+                (CLOCK_CALLS, "looks at a clock"),
+            ):
                 hit = pattern.search(line)
                 if hit:
-                    bad.append(f"{rel}:{number}: {hit.group(0).strip('(').strip()} {what}: below daemon/ both come in")
+                    call = hit.group(0).strip("(").strip()
+                    bad.append(f"{rel}:{number}: {call} {what}: below daemon/ both come in")
     return bad
 
 
@@ -121,7 +150,8 @@ def self_test() -> list[str]:
     bad = []
     for rel, text, refused in SELF_TEST:
         if bool(check_text(rel, layer_of(rel) or "", text)) != refused:
-            bad.append(f"layers.py: self-test: {rel}: {text!r} should be {'refused' if refused else 'accepted'}")
+            verdict = "refused" if refused else "accepted"
+            bad.append(f"layers.py: self-test: {rel}: {text!r} should be {verdict}")
     return bad
 
 

@@ -9,10 +9,21 @@ SKIP_DIRS = {".git", "__pycache__", ".pytest_cache"}
 
 
 def tracked(root: Path) -> list[Path]:
-    """Files git knows or would add; in an unpacked archive, every file outside build directories."""
+    """Files git knows or would add; in an unpacked archive, every file outside build
+    directories."""
     if (root / ".git").exists():
-        cmd = ["git", "-c", f"safe.directory={root}", "-C", str(root), "ls-files", "-z",
-               "--cached", "--others", "--exclude-standard"]
+        cmd = [
+            "git",
+            "-c",
+            f"safe.directory={root}",
+            "-C",
+            str(root),
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ]
         done = subprocess.run(cmd, capture_output=True, check=False)
         if done.returncode == 0:
             names = done.stdout.decode().split("\0")

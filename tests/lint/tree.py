@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""tests/lint/tree.py - small habits that a machine can hold us to: sizes, guards, tabs, leftovers, machine paths."""
+"""tests/lint/tree.py - small habits that a machine can hold us to: sizes, guards, tabs, leftovers,
+machine paths."""
 
 from __future__ import annotations
 
@@ -11,15 +12,49 @@ from sources import tracked
 
 FILE_LINES = 800
 FUNCTION_LINES = 80
-LINE_COLUMNS = {".c": 120, ".h": 120, ".def": 120, ".py": 120}
-TEXT_SUFFIXES = {".c", ".h", ".def", ".py", ".md", ".ini", ".build", ".txt", ".yml", ".sh", ".service", ".conf", ""}
+# .clang-format keeps code at 120 but never breaks a comment: those may hang over a little
+LINE_COLUMNS = {".c": 130, ".h": 130, ".def": 130, ".py": 100}
+TEXT_SUFFIXES = {
+    ".c",
+    ".h",
+    ".def",
+    ".py",
+    ".md",
+    ".ini",
+    ".build",
+    ".txt",
+    ".yml",
+    ".sh",
+    ".service",
+    ".conf",
+    "",
+}
 # put together from halves, so that this file does not find itself
 LEFTOVER = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
 MACHINE_PATH = re.compile(r"(?<![\w.$}])/(wo" r"rk|ro" r"ot|ho" r"me/\w+|Us" r"ers/\w+)/")
 TOP_LEVEL = {
-    ".ci", ".clang-format", ".clang-tidy", ".editorconfig", ".gitattributes", ".github", ".gitignore", "CHANGELOG.md",
-    "CONTRIBUTING.md", "LICENSE", "README.md", "conf", "core", "crypto", "daemon", "docs", "fec", "meson.build",
-    "meson_options.txt", "packaging", "tests", "tools",
+    ".ci",
+    ".clang-format",
+    ".clang-tidy",
+    ".editorconfig",
+    ".gitattributes",
+    ".github",
+    ".gitignore",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "README.md",
+    "conf",
+    "core",
+    "crypto",
+    "daemon",
+    "docs",
+    "fec",
+    "meson.build",
+    "meson_options.txt",
+    "packaging",
+    "tests",
+    "tools",
 }
 
 
@@ -35,8 +70,9 @@ def long_functions(rel: str, lines: list[str]) -> list[str]:
         if line == "{":
             start = number
         elif line == "}" and start:
-            if number - start - 1 > FUNCTION_LINES:
-                bad.append(f"{rel}:{start}: function of {number - start - 1} lines, at most {FUNCTION_LINES}")
+            size = number - start - 1
+            if size > FUNCTION_LINES:
+                bad.append(f"{rel}:{start}: function of {size} lines, at most {FUNCTION_LINES}")
             start = 0
     return bad
 
@@ -67,9 +103,13 @@ def check_text(rel: str, suffix: str, text: str) -> list[str]:
         if not wide and len(line) > LINE_COLUMNS.get(suffix, 10**9):
             bad.append(f"{rel}:{number}: {len(line)} columns, at most {LINE_COLUMNS[suffix]}")
         if MACHINE_PATH.search(line):
-            bad.append(f"{rel}:{number}: a path of one machine: {MACHINE_PATH.search(line).group(0)}")
+            bad.append(
+                f"{rel}:{number}: a path of one machine: {MACHINE_PATH.search(line).group(0)}"
+            )
         if LEFTOVER.search(line):
-            bad.append(f"{rel}:{number}: {LEFTOVER.search(line).group(0)}: do it, or write an issue")
+            bad.append(
+                f"{rel}:{number}: {LEFTOVER.search(line).group(0)}: do it, or write an issue"
+            )
     if text and not text.endswith("\n"):
         bad.append(f"{rel}: no newline at the end")
     if "\r" in text:

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """tests/support/demo_target.py - the TCP service behind the tunnel of tools/demo, and its customer.
 
-demo_target.py serve PORT               "put N\\n" and N bytes: answers their SHA-256; "upper TEXT\\n": answers TEXT in
-                                        capitals. Until killed.
-demo_target.py put PORT FILE            sends FILE through PORT, compares the SHA-256, prints the rate
-demo_target.py upper PORT TEXT          prints the answer and how long it took
+demo_target.py serve PORT       "put N\\n" and N bytes: answers their SHA-256;
+                                "upper TEXT\\n": answers TEXT in capitals. Until killed.
+demo_target.py put PORT FILE    sends FILE through PORT, compares the SHA-256, prints the rate
+demo_target.py upper PORT TEXT  prints the answer and how long it took
 """
 
 from __future__ import annotations

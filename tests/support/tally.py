@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """tests/support/tally.py - adds up what the suites of tools/test did.
 
-tally.py junit FILE STATUS      counts of a JUnit file as "passed failed skipped". A missing, empty or unreadable file,
-                                or a bad exit status of the runner without a failed test, counts as one failure.
-tally.py sum FILE               FILE holds lines "name passed failed skipped"; prints the one closing line, exits 1 if
-                                anything failed or nothing ran.
+tally.py junit FILE STATUS   counts of a JUnit file as "passed failed skipped". A missing, empty or
+                             unreadable file, or a bad exit status of the runner without a failed
+                             test, counts as one failure.
+tally.py sum FILE            FILE holds lines "name passed failed skipped"; prints the one closing
+                             line, exits 1 if anything failed or nothing ran.
 """
 
 from __future__ import annotations
@@ -34,7 +35,11 @@ def counts(path: Path, status: int) -> tuple[int, int, int]:
 
 def total(path: Path) -> tuple[int, int, int]:
     rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
-    return (sum(int(r[-3]) for r in rows), sum(int(r[-2]) for r in rows), sum(int(r[-1]) for r in rows))
+    return (
+        sum(int(r[-3]) for r in rows),
+        sum(int(r[-2]) for r in rows),
+        sum(int(r[-1]) for r in rows),
+    )
 
 
 def main() -> int:
