@@ -1,16 +1,21 @@
 /* fec/decoder.c - groups on the way in. Source: the FEC description, sections 4 and 5.
  *
  * When is a recovery safe? A group decoded under a wrong shape yields packets that pass every check further up, so a
- * shape must be proven, not just not contradicted. A packet's type constrains the peer's shape (tuner.h); a group is
- * recovered when all shapes still possible agree on its first seqid and on D, which is all its code depends on. In a
- * session's first group the start (seqid 0) is the same for every shape, so it is enough to have seen where data ends.
- * If the last data packet is the lost one, fewer data shards are possible too; then any D - 1 shards would predict the
- * others, and one wrong prediction refutes that. What stays open (the first parity lost and never seen so far) waits in
- * its group for the packets that decide it, one group later as a rule. A configured shape needs no other treatment: it
- * is what groups are collected under until the types contradict it. */
+ * shape must be proven, not just not contradicted. Each packet's type narrows the peer's possible shapes (tuner.h).
+ * All that a group's code depends on is its first seqid and D, so a group may be recovered once all possible shapes
+ * agree on the start and what is known of D suffices:
+ * - data shards are points on a polynomial of degree below D and parity further points, so hi shards, hi the largest
+ *   possible D, rebuild it whatever D is: more unknowns than needed do no harm;
+ * - a position below lo, the smallest possible D, is data. If the last data packet is lost, it might have been parity
+ *   of a smaller code; then any D - 1 shards would predict all others, and one wrong prediction refutes that.
+ * In a session's first group the start is seqid 0 for every shape, and recovery works at once, except when the first
+ * parity is lost and so much else that no shard is left over: then, as in the middle of a stream, the group waits for
+ * the packets that decide, one group later as a rule. A configured shape needs no other treatment: groups are collected
+ * under it until a packet contradicts it. */
 #include "fec/decoder.h"
 
 #include "fec/group.h"
+#include "fec/plan_cache.h"
 #include "fec/rs.h"
 #include "fec/tuner.h"
 
@@ -21,8 +26,6 @@
 enum {
     SIZE_FIELD = SHARD_DATA_HEADER - SHARD_HEADER,
     GROUPS_MAX = 255,
-    PLANS = 8, /* loss patterns remembered ... */
-    PLAN_BYTES = 32 * 1024, /* ... within this, but always the newest */
     TESTS = 4, /* refutations tried before waiting is all that is done: they are dear for large D */
     RESYNC = 128, /* packets in a row behind the window: the peer has started over */
 };
@@ -40,11 +43,7 @@ struct fec_decoder {
     unsigned tests_left, stale;
     struct tuner tuner;
     struct rs *rs; /* of the shape in force; made when first needed */
-    struct {
-        struct rs_plan *p;
-        uint32_t used;
-    } plans[PLANS];
-    uint32_t plan_clock;
+    struct plan_cache plans;
     struct group_pool groups;
     unsigned n_deferred; /* groups that wait for proof of the shape */
     struct buf *given; /* what fec_decoder_next() handed out last */
@@ -87,12 +86,6 @@ struct fec_decoder *fec_decoder_new(const struct fec_decoder_params *p)
     tuner_init(&d->tuner);
     set_shape(d, known ? p->data : 1, known ? p->parity : 1);
     return d;
-}
-
-static void plans_drop(struct fec_decoder *d)
-{
-    for (unsigned i = 0; i < PLANS; i++)
-        d->plans[i].p = rs_plan_free(d->plans[i].p);
 }
 
 /* Leaves the slot empty; its buffers and lent packets are let go. */
@@ -141,7 +134,7 @@ struct fec_decoder *fec_decoder_free(struct fec_decoder *d)
         ;
     forget_groups(d);
     group_pool_trim(&d->groups);
-    plans_drop(d);
+    plan_cache_fini(&d->plans);
     rs_free(d->rs);
     free(d);
     return NULL;
@@ -154,7 +147,7 @@ static void adopt(struct fec_decoder *d, unsigned data, unsigned parity)
         return;
     forget_groups(d);
     group_pool_trim(&d->groups);
-    plans_drop(d);
+    plan_cache_fini(&d->plans);
     d->rs = rs_free(d->rs);
     set_shape(d, data, parity);
     d->counts.shape_changes++;
@@ -203,37 +196,6 @@ static struct slot *slot_of(struct fec_decoder *d, uint32_t number)
     d->newest = number;
     d->stale = 0;
     return &d->slots[d->head];
-}
-
-static struct rs_plan *plan_make(struct fec_decoder *d, const bool have[])
-{
-    unsigned oldest = 0;
-    size_t bytes = 0;
-
-    if (!d->rs)
-        d->rs = rs_new(d->data, d->parity);
-    for (unsigned i = 1; i < PLANS; i++)
-        if (!d->plans[i].p || (d->plans[oldest].p && d->plans[i].used < d->plans[oldest].used))
-            oldest = i;
-    rs_plan_free(d->plans[oldest].p);
-    d->plans[oldest].p = d->rs ? rs_plan_new(d->rs, have) : NULL;
-    d->plans[oldest].used = ++d->plan_clock;
-    for (unsigned i = 0; i < PLANS; i++)
-        bytes += d->plans[i].p ? rs_plan_memory(d->plans[i].p) : 0;
-    for (unsigned i = 0; i < PLANS && bytes > PLAN_BYTES; i++)
-        if (i != oldest)
-            d->plans[i].p = rs_plan_free(d->plans[i].p);
-    return d->plans[oldest].p;
-}
-
-static struct rs_plan *plan_for(struct fec_decoder *d, const bool have[])
-{
-    for (unsigned i = 0; i < PLANS; i++)
-        if (d->plans[i].p && rs_plan_fits(d->plans[i].p, have)) {
-            d->plans[i].used = ++d->plan_clock;
-            return d->plans[i].p;
-        }
-    return plan_make(d, have);
 }
 
 static void put_all(struct buf *const b[], unsigned n)
@@ -290,22 +252,47 @@ static void hand_out(struct fec_decoder *d, struct buf *b, size_t len)
     d->counts.recovered++;
 }
 
-static void recover(struct fec_decoder *d, struct slot *s)
+/* Rebuilds the missing ones of the first k rows as those of a code of k data shards and hands out the data among them.
+ * k is D, or more if D is not known that well. */
+static bool rebuild(struct fec_decoder *d, const struct group *g, const struct rs_plan *p)
 {
-    unsigned n = d->data - s->g->n_data;
     struct buf *out[SHARD_MAX_N];
-    bool have[SHARD_MAX_N];
-    const struct rs_plan *p;
+    const uint8_t *missing;
+    unsigned n = p ? rs_plan_missing(p, &missing) : 0;
 
-    group_have(s->g, have);
-    p = plan_for(d, have);
-    if (!p || d->n_out + n > (size_t)d->n_slots * d->n || !run_plan(d, p, s->g, out, n)) {
-        slot_fail(d, s);
-        return;
+    if (!n || d->n_out + n > (size_t)d->n_slots * d->n || !run_plan(d, p, g, out, n))
+        return false;
+    for (unsigned i = 0; i < n; i++) {
+        if (missing[i] < d->data)
+            hand_out(d, out[i], g->parity_len);
+        else
+            buf_put(out[i]);
     }
-    for (unsigned i = 0; i < n; i++)
-        hand_out(d, out[i], s->g->parity_len);
-    slot_finish(d, s);
+    return true;
+}
+
+static bool rebuild_known(struct fec_decoder *d, const struct group *g)
+{
+    bool have[SHARD_MAX_N];
+
+    group_have(g, have);
+    if (!d->rs)
+        d->rs = rs_new(d->data, d->parity);
+    return d->rs && rebuild(d, g, plan_cache_get(&d->plans, d->rs, have));
+}
+
+static bool rebuild_as(struct fec_decoder *d, const struct group *g, unsigned k)
+{
+    struct rs *rs = rs_new(k, d->n - k);
+    bool have[SHARD_MAX_N], ok;
+    struct rs_plan *p;
+
+    group_have(g, have);
+    p = rs ? rs_plan_new(rs, have) : NULL;
+    ok = rebuild(d, g, p);
+    rs_plan_free(p);
+    rs_free(rs);
+    return ok;
 }
 
 /* True if the shards of a group cannot come from D - 1 data shards, whence not from fewer either: all but one data shard
@@ -328,11 +315,9 @@ static bool refutes_fewer(struct fec_decoder *d, const struct group *g)
     }
     n = p ? rs_plan_missing(p, &missing) : 0;
     if (n && run_plan(d, p, g, out, n)) {
-        const struct bytes *row = &g->rows[held];
-
         for (unsigned i = 0; i < n; i++)
             if (missing[i] == held)
-                refuted = !group_row_equals(row, out[i]->mem, g->parity_len);
+                refuted = !group_row_equals(&g->rows[held], out[i]->mem, g->parity_len);
         put_all(out, n);
     }
     rs_plan_free(p);
@@ -344,18 +329,22 @@ static bool refutes_fewer(struct fec_decoder *d, const struct group *g)
 static void try_group(struct fec_decoder *d, struct slot *s)
 {
     struct group *g = s->g;
-    bool proven = tuner_proves(&d->tuner, g->base, d->data, g->last);
+    unsigned lo, hi;
+    bool known = tuner_bounds(&d->tuner, g->base, g->last, &lo, &hi);
 
-    if (!proven && !g->tested && d->tests_left && tuner_allows_fewer(&d->tuner, g->base, d->data, g->last)) {
+    if (known && lo < d->data && !g->tested && d->tests_left) {
         g->tested = true;
         d->tests_left--;
         if (refutes_fewer(d, g)) {
-            tuner_rule_out_fewer(&d->tuner, g->base, d->data, g->last);
-            proven = tuner_proves(&d->tuner, g->base, d->data, g->last);
+            tuner_rule_out_fewer(&d->tuner, g->base, g->last, d->data);
+            lo = d->data;
         }
     }
-    if (proven) {
-        recover(d, s);
+    if (known && lo == d->data && g->n_data + g->n_parity >= hi) {
+        if (hi == d->data ? rebuild_known(d, g) : rebuild_as(d, g, hi))
+            slot_finish(d, s);
+        else
+            slot_fail(d, s);
     } else if (!g->deferred) {
         g->deferred = true;
         d->n_deferred++;
@@ -479,14 +468,10 @@ void fec_decoder_trim(struct fec_decoder *d)
 {
     put_given(d);
     group_pool_trim(&d->groups);
-    plans_drop(d);
+    plan_cache_fini(&d->plans);
 }
 
 size_t fec_decoder_memory(const struct fec_decoder *d)
 {
-    size_t n = sizeof *d + d->n_slots * sizeof d->slots[0] + group_pool_memory(&d->groups);
-
-    for (unsigned i = 0; i < PLANS; i++)
-        n += d->plans[i].p ? rs_plan_memory(d->plans[i].p) : 0;
-    return n;
+    return sizeof *d + d->n_slots * sizeof d->slots[0] + group_pool_memory(&d->groups) + plan_cache_memory(&d->plans);
 }

@@ -69,27 +69,21 @@ bool tuner_allows(const struct tuner *t, unsigned data, unsigned parity)
     return t->alive[(n - 1) / 64] >> (n - 1) % 64 & 1 && t->lo[n - 1] <= data && data <= t->hi[n - 1];
 }
 
-bool tuner_proves(const struct tuner *t, uint32_t base, unsigned data, unsigned last)
+bool tuner_bounds(const struct tuner *t, uint32_t base, unsigned last, unsigned *lo, unsigned *hi)
 {
+    *lo = SHARD_MAX_N;
+    *hi = 0;
     EACH_ALIVE(t, n)
     {
-        if (t->lo[n - 1] != data || t->hi[n - 1] != data || base % n || last >= n)
+        if (base % n || last >= n)
             return false;
+        *lo = MIN(*lo, t->lo[n - 1]);
+        *hi = MAX(*hi, t->hi[n - 1]);
     }
     return true;
 }
 
-bool tuner_allows_fewer(const struct tuner *t, uint32_t base, unsigned data, unsigned last)
-{
-    EACH_ALIVE(t, n)
-    {
-        if (base % n == 0 && last < n && t->lo[n - 1] < data)
-            return true;
-    }
-    return false;
-}
-
-void tuner_rule_out_fewer(struct tuner *t, uint32_t base, unsigned data, unsigned last)
+void tuner_rule_out_fewer(struct tuner *t, uint32_t base, unsigned last, unsigned data)
 {
     EACH_ALIVE(t, n)
     {

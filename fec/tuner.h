@@ -21,13 +21,11 @@ void tuner_init(struct tuner *t);
 /* RESTARTED: no shape explains all packets seen, so the peer must have changed; only this one counts from now on. */
 int tuner_sample(struct tuner *t, uint32_t seqid, bool is_data);
 bool tuner_allows(const struct tuner *t, unsigned data, unsigned parity);
-/* True if every possible shape makes base the first seqid of a group with exactly `data` data shards that reaches to
- * base + last at least. The code does not depend on P, so all of them recover the same from it. */
-bool tuner_proves(const struct tuner *t, uint32_t base, unsigned data, unsigned last);
-/* True if some possible shape with a group from base to base + last at least has fewer than `data` data shards. */
-bool tuner_allows_fewer(const struct tuner *t, uint32_t base, unsigned data, unsigned last);
-/* Rules those out. */
-void tuner_rule_out_fewer(struct tuner *t, uint32_t base, unsigned data, unsigned last);
+/* False unless every possible shape has a group that starts at seqid base and reaches to base + last at least; then *lo
+ * and *hi bound its D. The code depends on that start and on D alone, not on P. */
+bool tuner_bounds(const struct tuner *t, uint32_t base, unsigned last, unsigned *lo, unsigned *hi);
+/* Rules out that such a group has fewer than `data` data shards. */
+void tuner_rule_out_fewer(struct tuner *t, uint32_t base, unsigned last, unsigned data);
 /* The shape to adopt: all possible ones have the same D and a multiple of one N. False: not known yet. */
 bool tuner_verdict(const struct tuner *t, unsigned *data, unsigned *parity);
 
