@@ -145,8 +145,8 @@ def report(args: argparse.Namespace, results: dict[str, list[Result]], bare: flo
         f"`{shlex.join(['tests/bench/tunnel.py', *sys.argv[1:]])}`.",
         "",
         f"One TCP stream of {args.mib} MiB, crypt {args.crypt}, FEC {fec}, no compression, "
-        f"mode {args.mode}, windows {args.window}, smux {args.smuxver}; medians of {args.runs} runs "
-        "in alternation (range in brackets). "
+        f"mode {args.mode}, windows {args.window}, smux {args.smuxver}; medians of {args.runs} "
+        "runs in alternation (range in brackets). "
         f"Without a tunnel the same sender and receiver reach {bare:.0f} MB/s.",
         "",
         "| program | MB/s | CPU s per GB, both ends | client, MiB at most | server, MiB at most |",
