@@ -28,7 +28,7 @@ struct smux *smux_new(const struct smux_params *p)
     list_init(&m->events);
     list_init(&m->lent);
     list_init(&m->ctl);
-    list_init(&m->fresh);
+    list_init(&m->ahead);
     list_init(&m->round);
     return m;
 }

@@ -1,9 +1,10 @@
 /* core/smux_out.c - what is sent next. One frame is open at a time and leaves in any cut. Control frames come first and
  * are flags on their stream, not a queue: a peer cannot make us hold more of them than it has streams.
  *
- * Data: deficit round robin in two tiers. A stream that had nothing to send starts in `fresh`, ahead of the round, with a
- * small credit; who uses it up joins the round at its end. An emptied stream keeps what is left of its credit until the
- * round comes by, so one that sends little stays ahead and one that sends much cannot. */
+ * Data: deficit round robin. A stream that begins to send takes its place at the end of the round and gets a small credit
+ * with which it goes ahead of the round, now and whenever it has something again, until its turn comes. So one that
+ * sends little between two turns never waits, and one that sends much gains that credit at most. A turn without anything
+ * to send ends its place: all is forgotten, debt too. */
 #include "core/smux_priv.h"
 
 #include <assert.h>
@@ -35,13 +36,12 @@ static void wake(struct smux_stream *s)
 {
     struct smux *m = s->m;
 
-    if (s->place == SMUX_NOWHERE)
+    if (!list_linked(&s->turn)) {
         s->credit = SMUX_NEW_CREDIT;
-    else if (s->place == SMUX_IN_FRESH || s->credit <= 0)
-        return;
-    list_del(&s->sched);
-    list_push(&m->fresh, &s->sched);
-    s->place = SMUX_IN_FRESH;
+        list_push(&m->round, &s->turn);
+    }
+    if (s->credit > 0 && !list_linked(&s->ahead))
+        list_push(&m->ahead, &s->ahead);
 }
 
 /* The owner is gone, and so is the reader: other peers forget a stream with their FIN, and send no UPD for it any more. */
@@ -92,7 +92,8 @@ void smux_out_forget(struct smux_stream *s)
 {
     assert(s->m->cur != s);
     smux_out_cut(s);
-    list_del(&s->sched);
+    list_del(&s->turn);
+    list_del(&s->ahead);
     list_del(&s->ctl);
 }
 
@@ -206,51 +207,60 @@ static bool begin_nop(struct smux *m)
     return true;
 }
 
-static void join_round(struct smux_stream *s)
+static struct smux_stream *pick_ahead(struct smux *m)
 {
-    list_del(&s->sched);
-    list_push(&s->m->round, &s->sched);
-    s->place = SMUX_IN_ROUND;
+    struct smux_stream *s;
+
+    while ((s = LIST_FIRST(&m->ahead, struct smux_stream, ahead)) && !s->sendable)
+        list_del(&s->ahead);
+    return s;
 }
 
-/* An emptied stream leaves when its turn comes; out of `fresh` it waits one round, or it would be new again at once. */
-static void pass_over(struct smux_stream *s)
+static struct smux_stream *pick_turn(struct smux *m)
 {
-    if (s->place == SMUX_IN_FRESH && !list_empty(&s->m->round)) {
-        join_round(s);
-        return;
-    }
-    list_del(&s->sched);
-    s->place = SMUX_NOWHERE;
-}
+    struct smux_stream *s;
 
-static struct smux_stream *pick(struct smux *m)
-{
-    for (;;) {
-        struct smux_stream *s = LIST_FIRST(&m->fresh, struct smux_stream, sched);
-
-        if (!s)
-            s = LIST_FIRST(&m->round, struct smux_stream, sched);
-        if (!s)
-            return NULL;
-        if (!s->sendable) {
-            pass_over(s);
+    while ((s = LIST_FIRST(&m->round, struct smux_stream, turn))) {
+        list_del(&s->turn);
+        if (!s->sendable)
             continue;
-        }
         if (s->credit <= 0)
             s->credit += SMUX_QUANTUM;
-        if (s->credit > 0)
+        if (s->credit > 0) {
+            list_push_front(&m->round, &s->turn);
             return s;
-        join_round(s);
+        }
+        list_push(&m->round, &s->turn);
     }
+    return NULL;
+}
+
+/* After a frame of s was begun: is it still its turn? */
+static void account(struct smux_stream *s, uint32_t len, bool alone)
+{
+    bool was_ahead = list_linked(&s->ahead);
+
+    s->credit -= (int32_t)(len + SMUX_FRAME_HEADER);
+    if (alone) /* nobody waited: no debt for it */
+        s->credit = MAX(s->credit, -SMUX_QUANTUM);
+    if (s->credit > 0 && s->sendable)
+        return;
+    list_del(&s->ahead);
+    if (was_ahead)
+        return;
+    list_del(&s->turn);
+    if (s->credit <= 0)
+        list_push(&s->m->round, &s->turn);
 }
 
 static bool begin_data(struct smux *m)
 {
-    struct smux_stream *s = pick(m);
+    struct smux_stream *s = pick_ahead(m);
     bool alone = m->n_sendable == 1;
     uint32_t most, len;
 
+    if (!s)
+        s = pick_turn(m);
     if (!s)
         return false;
     most = alone ? m->p.frame_max : MIN(m->p.frame_max, (uint32_t)SMUX_QUANTUM);
@@ -259,12 +269,8 @@ static bool begin_data(struct smux *m)
     m->cur = s;
     m->cur_left = len;
     s->written += len;
-    s->credit -= (int32_t)(len + SMUX_FRAME_HEADER);
-    if (alone)
-        s->credit = MAX(s->credit, -SMUX_QUANTUM);
-    if (s->credit <= 0)
-        join_round(s);
     smux_out_update(s);
+    account(s, len, alone);
     return true;
 }
 
