@@ -2,7 +2,6 @@
  * Source: the KCP description, sections 2 to 6. */
 #include "core/arq_priv.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #ifdef ARQ_COUNT_STEPS
@@ -29,20 +28,6 @@ void *arq_regrow(const struct arq *a, void *old, uint32_t n, uint32_t cap, size_
     if (old)
         a->mem.free(old);
     return p;
-}
-
-static struct buf *pool_get(void *ctx, uint32_t len)
-{
-    (void)len; /* arq_mem.seg_max has kept out what does not fit */
-    return buf_get(ctx);
-}
-
-struct arq *arq_new(const struct arq_params *p)
-{
-    struct arq_mem m = {.ctx = p->pool, .get = pool_get, .put = buf_put, .alloc = malloc, .free = free};
-
-    m.seg_max = (uint32_t)buf_pool_size(p->pool);
-    return arq_new_in(p, &m);
 }
 
 struct arq *arq_new_in(const struct arq_params *p, const struct arq_mem *m)
@@ -274,6 +259,18 @@ bool arq_is_news(const struct arq *a, struct bytes dgram)
 void arq_probe(struct arq *a)
 {
     a->probe |= ARQ_ASK;
+}
+
+uint32_t arq_rto_in_ms(const struct arq *a, uint32_t now)
+{
+    if (a->due.n)
+        for (uint32_t sn = arq_bits_next(a, &a->due, a->st.snd_una); sn != a->st.snd_nxt;
+             sn = arq_bits_next(a, &a->due, sn + 1))
+            if (!serial_before(now, arq_out_at(a, sn)->resend_at))
+                return 0;
+    if (!a->n_runs)
+        return UINT32_MAX;
+    return serial_before(a->runs[0].at, now) ? 0 : a->runs[0].at - now;
 }
 
 uint32_t arq_due_in_ms(const struct arq *a, uint32_t now)

@@ -173,6 +173,8 @@ void arq_timer_add(struct arq *a, struct arq_run run); /* after arq_timer_fit() 
 void arq_timer_due(struct arq *a, uint32_t now); /* moves what is due to a->due */
 void arq_timer_prune(struct arq *a); /* the earliest run then has a segment waiting for it */
 
+uint32_t arq_rto_in_ms(const struct arq *a, uint32_t now); /* next retransmission by timeout; UINT32_MAX: none */
+
 /* arq_rcv.c */
 int arq_rcv_resize(struct arq *a, uint32_t cap);
 bool arq_rcv_has(const struct arq *a, uint32_t sn); /* sn >= rcv_read is in the ring */

@@ -1,4 +1,4 @@
-/* core/arq_seg.c */
+/* core/arq_seg.c - the 24-byte segment header, field by field. */
 #include "core/arq_seg.h"
 
 struct arq_seg arq_seg_get(struct rd *r)
