@@ -1,4 +1,5 @@
-/* conf/file.c - files into memory, for the loader. Buffers hold secrets: unbuffered reads, and whoever owns one wipes it. */
+/* conf/file.c - files into memory, for the loader. They may hold secrets: stdio keeps no copy, and whoever owns the
+ * buffer wipes it. */
 #include "conf/load.h"
 
 #include "core/base/err.h"

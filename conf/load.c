@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { FILE_MAX = 64 << 20, DEPTH_MAX = 16, NAME_MAX_BYTES = 64, SHOWN = 40 };
+enum { FILE_MAX = 64 << 20, DEPTH_MAX = 16, NAME_MAX_BYTES = 64 };
 
 struct reading { /* one file */
     struct loader *l;
@@ -66,124 +66,6 @@ void conf_loader_fini(struct loader *l)
     tdestroy(l->files, file_node_free);
     tdestroy(l->names, free);
     free(l->drafts);
-}
-
-/* Text of the user's, fit to be shown: cut, and without control characters. */
-static const char *shown(const char *text, char out[SHOWN + 4])
-{
-    size_t n = strlen(text);
-
-    snprintf(out, SHOWN + 4, "%.*s%s", SHOWN, text, n > SHOWN ? "..." : "");
-    for (char *p = out; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            *p = '?';
-    return out;
-}
-
-/* ---- keys ---- */
-
-/* True if k, or the other way to give the same secret, is set already; tells. */
-static bool given_before(struct loader *l, const struct conf_key *k, const struct draft *d, struct place at)
-{
-    for (unsigned i = 0; i < conf_n_keys; i++) {
-        const struct conf_key *o = &conf_keys[i];
-        const struct place *was = &d->at[i];
-
-        if (!was->file || !(o->where & k->where) || (o != k && o->at != k->at))
-            continue;
-        if (o == k)
-            conf_problem_add(l->ps, false, at, "%s: given twice in this section; first at %s:%u", k->name, was->file,
-                             was->line);
-        else
-            conf_problem_add(l->ps, false, at, "%s: %s is given too, at %s:%u; accepted: one of the two", k->name,
-                             o->name, was->file, was->line);
-        return true;
-    }
-    return false;
-}
-
-/* Reads the passphrase that s->file names. */
-static void read_keyfile(struct loader *l, const struct conf_key *k, struct conf_secret *s, struct draft *d,
-                         struct place at)
-{
-    char why[CONF_WHY_MAX] = "", *path = conf_path_beside(at.file, s->file), *text = NULL;
-    size_t len = 0;
-    bool world = false;
-    int r;
-
-    if (!path) {
-        l->r = err_here(-ENOMEM);
-        return;
-    }
-    free(s->file);
-    s->file = path;
-    r = conf_slurp(path, k->max, true, &text, &len, &world, why);
-    if (r == -ENOMEM && !*why) {
-        l->r = r;
-        return;
-    }
-    if (!r) {
-        if (len && text[len - 1] == '\n')
-            text[--len] = 0;
-        if (len && text[len - 1] == '\r')
-            text[--len] = 0;
-        if (!len || strlen(text) != len) {
-            snprintf(why, sizeof why, len ? "holds a NUL byte" : "is empty");
-            explicit_bzero(text, len);
-            free(text);
-            text = NULL;
-            r = CONF_INVALID;
-        }
-    }
-    s->text = text;
-    if (r) {
-        d->bad = true;
-        conf_problem_add(l->ps, false, at, "%s: %s: %s; accepted: path of a file of 1..%llu bytes", k->name, path, why,
-                         (unsigned long long)k->max);
-    } else if (world) {
-        conf_problem_add(l->ps, true, at, "%s: %s holds a key and others may read it (chmod o-r)", k->name, path);
-    }
-}
-
-static void refuse_value(struct loader *l, const struct conf_key *k, struct draft *d, struct place at, const char *text,
-                         const char *why)
-{
-    char *range = conf_key_range(k), cut[SHOWN + 4];
-
-    d->bad = true;
-    if (!range)
-        l->r = err_here(-ENOMEM);
-    else if (k->type->secret)
-        conf_problem_add(l->ps, false, at, "%s: %s; accepted: %s", k->name, why, range);
-    else
-        conf_problem_add(l->ps, false, at, "%s: '%s': %s; accepted: %s", k->name, shown(text, cut), why, range);
-    free(range);
-}
-
-void conf_set(struct loader *l, const struct conf_key *k, void *base, struct draft *d, const struct ini_value *v,
-              struct place at)
-{
-    char why[CONF_WHY_MAX] = "";
-    int r;
-
-    if (given_before(l, k, d, at))
-        return;
-    d->at[k - conf_keys] = at;
-    if (k->type->secret && !v->quoted && v->commented) {
-        refuse_value(l, k, d, at, "", "' ;' begins a comment, or belongs to it; quote it");
-        return;
-    }
-    if (k->type->secret && !v->quoted && !*v->text) {
-        refuse_value(l, k, d, at, "", "empty");
-        return;
-    }
-    r = k->type->parse(k, base, v->text, why);
-    if (r == CONF_INVALID)
-        refuse_value(l, k, d, at, v->text, why);
-    else if (r)
-        l->r = r;
-    else if (k->type == &conf_keyfile)
-        read_keyfile(l, k, (void *)((char *)base + k->at), d, at);
 }
 
 /* ---- includes ---- */
@@ -330,7 +212,7 @@ static void on_section(void *ctx, const char *text, unsigned line)
     size_t kind = strcspn(text, " \t");
     const char *name = text + kind + strspn(text + kind, " \t");
     bool server = kind == 6 && !strncmp(text, "server", kind), client = kind == 6 && !strncmp(text, "client", kind);
-    char cut[SHOWN + 4];
+    char cut[CONF_SHOWN];
 
     rd->where = 0;
     rd->skip = true;
@@ -346,11 +228,11 @@ static void on_section(void *ctx, const char *text, unsigned line)
         else
             conf_problem_add(rd->l->ps, false, at,
                              "[%s]: bad profile name; accepted: 1..%d letters, digits and . _ - : @ +",
-                             shown(text, cut), NAME_MAX_BYTES);
+                             conf_shown(text, cut), NAME_MAX_BYTES);
     } else {
         conf_problem_add(rd->l->ps, false, at,
                          "[%s]: unknown section; accepted: [global], [defaults], [server NAME], [client NAME]",
-                         shown(text, cut));
+                         conf_shown(text, cut));
     }
 }
 

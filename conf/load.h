@@ -30,6 +30,10 @@ int conf_slurp(const char *path, size_t max, bool regular, char **text, size_t *
 /* path, or dir of `from` / path when that is relative. On the heap; NULL: out of memory. */
 char *conf_path_beside(const char *from, const char *path);
 
+/* Text of the user's, fit to be shown: cut, and without control characters. Returns out. */
+enum { CONF_SHOWN = 44 };
+const char *conf_shown(const char *text, char out[CONF_SHOWN]);
+
 /* One "key = value" of section `where`: base is the struct it sets. */
 struct ini_value;
 void conf_set(struct loader *l, const struct conf_key *k, void *base, struct draft *d, const struct ini_value *v,
