@@ -1,0 +1,19 @@
+/* daemon/client.h - the client end of a tunnel: local connections come in on one worker and are dealt round robin over
+ * `conn` slots; each slot is a session on a worker of its own, dialled when first needed and replaced when dead. */
+#ifndef DAEMON_CLIENT_H
+#define DAEMON_CLIENT_H
+
+#include "daemon/tunnel.h"
+
+int client_new(struct client **cp, struct tunnel *t);   /* 0, -errno */
+struct client *client_free(struct client *c);
+void client_close(struct client *c);                    /* stops listening, drops what waits */
+void client_drain(struct client *c);                    /* stops listening */
+void client_on_accept(struct io_src *s, const struct io_event *ev);
+/* A local connection for a slot of this worker; takes fd. */
+void client_take(struct client *c, unsigned slot, int fd);
+void client_on_resolved(struct client *c, const struct resolve_result *res);
+void client_lost(struct client *c, struct peer *p);     /* p is no more in its slot */
+void client_gone(struct io_src *s);                     /* the local listener is closed */
+
+#endif

@@ -1,0 +1,75 @@
+/* daemon/mail.h - what threads tell each other. Thread n_workers is the main thread. Each ordered pair of threads has
+ * one mailbox; a letter becomes visible when its sender calls post_publish(), once a turn. */
+#ifndef DAEMON_MAIL_H
+#define DAEMON_MAIL_H
+
+#include "core/session.h"
+#include "daemon/io.h"
+#include "daemon/mailbox.h"
+
+enum mail_type {
+    MAIL_DATAGRAM = 1,            /* mail_datagram, then the opened payload */
+    MAIL_STREAM,                  /* mail_stream: a local connection for the client session in a slot */
+    MAIL_LIST,                    /* mail_list: main asks for the sessions */
+    MAIL_LISTED,                  /* mail_listed: the answer */
+    MAIL_DRAIN,                   /* mail_drain: finish what runs, take nothing new */
+    MAIL_STOP,                    /* end now */
+    MAIL_ENDED,                   /* mail_ended: a worker has nothing left, and its thread ends */
+};
+
+struct mail_datagram {
+    uint32_t tunnel, listener;
+    uint32_t conv;                /* the session it is for; parity has none of its own */
+    uint32_t key;                 /* which of the tunnel's keys opened it */
+    struct sockaddr_any from, to;
+};
+
+struct mail_stream {
+    uint32_t tunnel, slot;
+    int32_t fd;
+};
+
+struct session_row {
+    uint64_t id;
+    uint32_t tunnel;
+    struct sockaddr_any remote;
+    const char *state;            /* a constant */
+    struct session_info info;
+};
+
+struct mail_list {
+    uint64_t ask;                 /* comes back in the answer */
+};
+
+struct mail_listed {
+    uint64_t ask;
+    uint32_t worker, n;
+    struct session_row *rows;     /* malloc'ed; the receiver's */
+};
+
+struct mail_drain {
+    struct tick until;
+};
+
+struct mail_ended {
+    uint32_t worker;
+    int32_t result;
+};
+
+struct post;
+
+struct post *post_new(unsigned n_threads);          /* NULL: out of memory or descriptors */
+struct post *post_free(struct post *p);
+/* 0, MAILBOX_FULL. */
+int post_put(struct post *p, unsigned from, unsigned to, enum mail_type type, struct bytes head, struct bytes body);
+/* Makes everything `from` put visible, and wakes those who sleep. */
+void post_publish(struct post *p, unsigned from);
+/* The next letter for `me`; post_done() ends the loan. 0, MAILBOX_EMPTY. */
+int post_get(struct post *p, unsigned me, enum mail_type *type, struct bytes *rec);
+void post_done(struct post *p, unsigned me);
+int post_fd(struct post *p, unsigned me);           /* an eventfd, readable after a wake; read by its thread */
+/* Brackets a sleep: true if nothing waits and a sleep is in order; post_awake() must follow either way. */
+bool post_may_sleep(struct post *p, unsigned me);
+void post_awake(struct post *p, unsigned me);
+
+#endif

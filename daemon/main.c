@@ -1,0 +1,353 @@
+/* daemon/main.c - start-up order, signals, and the config thread's loop. */
+#include "conf/conf.h"
+#include "core/base/err.h"
+#include "crypto/kdf.h"
+#include "daemon/answer.h"
+#include "daemon/ctl.h"
+#include "daemon/log.h"
+#include "daemon/options.h"
+#include "daemon/params.h"
+#include "daemon/worker.h"
+#include "fec/rs.h"
+
+#include <malloc.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+enum { EXIT_CONF = 78 };          /* EX_CONFIG */
+enum { FILES_WANTED = 1 << 20, POOL_MIN = 8 << 20 };
+
+struct daemon {
+    struct shared sh;
+    struct conf *conf;
+    struct ctl *ctl;
+    struct answers *answers;
+    int signals;
+    unsigned running;             /* workers whose thread goes on */
+    bool draining;
+    int result;
+};
+
+/* ---- configuration ---- */
+
+static void report(const struct conf_problems *ps)
+{
+    for (unsigned i = 0; i < ps->n; i++)
+        log_all(ps->v[i].warning ? LOG_AT_WARNING : LOG_AT_ERROR, "%s", ps->v[i].text);
+}
+
+/* 0 or the exit status. */
+static int load(struct conf **cp, const struct options *o)
+{
+    struct conf_problems ps = {0};
+    int r = conf_load(cp, o->conf_path, &ps);
+
+    report(&ps);
+    conf_problems_fini(&ps);
+    return r ? EXIT_CONF : 0;
+}
+
+static int check_only(const struct conf *c, const struct options *o)
+{
+    if (o->print)
+        return conf_print(c, stdout, o->show_secrets) ? EXIT_FAILURE : 0;
+    printf("%s: OK, %u tunnel%s\n", o->conf_path, c->n_profiles, c->n_profiles == 1 ? "" : "s");
+    return 0;
+}
+
+/* ---- what workers share ---- */
+
+static void raise_files(void)
+{
+    struct rlimit l;
+
+    if (getrlimit(RLIMIT_NOFILE, &l))
+        return;
+    if (l.rlim_max < FILES_WANTED) {
+        struct rlimit more = {FILES_WANTED, FILES_WANTED};
+
+        if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+            return;
+    }
+    l.rlim_cur = l.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &l))
+        log_warning("cannot raise the limit of open files above %llu", (unsigned long long)l.rlim_cur);
+}
+
+static unsigned count_cpus(void)
+{
+    cpu_set_t set;
+
+    return sched_getaffinity(0, sizeof set, &set) ? 1 : (unsigned)CPU_COUNT(&set);
+}
+
+static size_t memory_for_buffers(const struct conf *c)
+{
+    struct sysinfo si;
+
+    if (c->global.memory)
+        return c->global.memory;
+    return sysinfo(&si) ? 256u << 20 : (size_t)si.totalram * si.mem_unit / 4;
+}
+
+/* The same pass phrase is derived once, however many profiles use it. */
+static int derive_keys(struct daemon *d)
+{
+    const struct conf *c = d->conf;
+    uint8_t(*keys)[2][CIPHER_KEY] = calloc(c->n_profiles + 1, sizeof *keys);
+
+    d->sh.keys = (const void *)keys;
+    if (!keys)
+        return err_here(-ENOMEM);
+    return params_keys(c, keys);
+}
+
+static const struct io_ops *choose_io(enum conf_io want)
+{
+#ifdef HAVE_URING
+    if (want != CONF_IO_EPOLL) {
+        if (io_uring_ops.usable())
+            return &io_uring_ops;
+        if (want == CONF_IO_URING)
+            return NULL;
+        log_info("io = auto: io_uring is not usable here, epoll is");
+    }
+#else
+    if (want == CONF_IO_URING)
+        return NULL;
+#endif
+    return &io_epoll_ops;
+}
+
+static int prepare(struct daemon *d)
+{
+    const struct conf *c = d->conf;
+    struct shared *sh = &d->sh;
+    int r;
+
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024); /* fixed: freed slabs go back to the system */
+    raise_files();
+    sh->conf = c;
+    sh->n_workers = c->global.workers ? c->global.workers : count_cpus();
+    sh->memory = MAX(memory_for_buffers(c) / sh->n_workers, (size_t)POOL_MIN);
+    if (getrandom(&sh->hash_seed, sizeof sh->hash_seed, 0) != sizeof sh->hash_seed)
+        return err_say(-errno, "getrandom");
+    r = crypto_init();
+    if (!r)
+        r = derive_keys(d);
+    if (r)
+        return err_pass(r);
+    sh->io = choose_io(c->global.io);
+    if (!sh->io)
+        return err_say(-ENOSYS, "io = io_uring is not usable here (Linux 6.1 or later, and permission, are needed)");
+    sh->limits = limits_new(c->global.maxsessions);
+    sh->post = post_new(sh->n_workers + 1);
+    sh->workers = calloc(sh->n_workers, sizeof *sh->workers);
+    if (!sh->limits || !sh->post || !sh->workers)
+        return err_here(-ENOMEM);
+    return resolver_new(&sh->resolver, NULL);
+}
+
+static int start_workers(struct daemon *d)
+{
+    int r = 0;
+
+    for (unsigned i = 0; i < d->sh.n_workers && !r; i++) {
+        r = worker_start(&d->sh.workers[i], &d->sh, i);
+        d->running += d->sh.workers[i] != NULL;
+    }
+    return r;
+}
+
+/* ---- the loop ---- */
+
+static void tell_all(struct daemon *d, enum mail_type type, struct bytes head)
+{
+    if (!d->running)
+        return;
+    for (unsigned i = 0; i < d->sh.n_workers; i++)
+        if (d->sh.workers[i])
+            post_put(d->sh.post, d->sh.n_workers, i, type, head, bytes_of(NULL, 0));
+    post_publish(d->sh.post, d->sh.n_workers);
+}
+
+static void drain(struct daemon *d)
+{
+    struct mail_drain m = {tick_add_ms(io_now(), d->conf->global.draintime * UINT64_C(1000))};
+
+    if (d->draining) {
+        log_info("told again to end: ending at once");
+        _exit(EXIT_SUCCESS);
+    }
+    d->draining = true;
+    log_info("ending: nothing new is taken, what runs has %u s", d->conf->global.draintime);
+    tell_all(d, MAIL_DRAIN, bytes_of(&m, sizeof m));
+}
+
+static void on_signal(struct daemon *d)
+{
+    struct signalfd_siginfo si;
+
+    while (read(d->signals, &si, sizeof si) == sizeof si) {
+        switch (si.ssi_signo) {
+        case SIGTERM:
+        case SIGINT:
+            drain(d);
+            break;
+        case SIGHUP:
+            log_reopen();
+            break;
+        case SIGUSR1:
+            answers_log_counters(d->answers);
+            break;
+        }
+    }
+}
+
+static void on_letters(struct daemon *d)
+{
+    enum mail_type type;
+    struct bytes rec;
+    uint64_t n;
+
+    (void)!read(post_fd(d->sh.post, d->sh.n_workers), &n, sizeof n);
+    while (post_get(d->sh.post, d->sh.n_workers, &type, &rec) == 0) {
+        if (type == MAIL_LISTED) {
+            answers_listed(d->answers, (const void *)rec.p);
+        } else if (type == MAIL_ENDED) {
+            const struct mail_ended *m = (const void *)rec.p;
+
+            d->running--;
+            if (m->result && !d->draining) {
+                d->result = EXIT_FAILURE;
+                d->draining = true;
+                tell_all(d, MAIL_STOP, bytes_of(NULL, 0));
+            }
+        }
+        post_done(d->sh.post, d->sh.n_workers);
+    }
+}
+
+static void loop(struct daemon *d)
+{
+    struct pollfd fds[3] = {
+        {.fd = d->signals, .events = POLLIN},
+        {.fd = d->running ? post_fd(d->sh.post, d->sh.n_workers) : -1, .events = POLLIN},
+        {.fd = d->ctl ? ctl_fd(d->ctl) : -1, .events = POLLIN},
+    };
+
+    while (d->running) {
+        bool idle = post_may_sleep(d->sh.post, d->sh.n_workers);
+
+        poll(fds, LEN(fds), idle ? 1000 : 0);
+        post_awake(d->sh.post, d->sh.n_workers);
+        if (fds[0].revents)
+            on_signal(d);
+        on_letters(d);
+        if (d->ctl) {
+            ctl_step(d->ctl, io_now());
+            answers_serve(d->answers, io_now());
+        }
+        post_publish(d->sh.post, d->sh.n_workers);
+    }
+}
+
+/* ---- beginning and end ---- */
+
+static int block_signals(struct daemon *d)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    d->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    return d->signals < 0 ? err_say(-errno, "signalfd") : 0;
+}
+
+static int run(struct daemon *d)
+{
+    const char *control = d->conf->global.control;
+    int r = block_signals(d);
+
+    if (!r)
+        r = prepare(d);
+    if (!r && *control)
+        r = ctl_new(&d->ctl, control);
+    if (!r)
+        r = answers_new(&d->answers, &d->sh, d->ctl);
+    if (!r)
+        r = start_workers(d);
+    if (r) {
+        log_error("%s", err_text());
+        log_debug("trace:%s", err_trace());
+        d->result = EXIT_FAILURE;
+        d->draining = true;
+        tell_all(d, MAIL_STOP, bytes_of(NULL, 0));
+    } else {
+        log_info("kcptund %s is ready: %u tunnel%s, %u worker%s, %s", KCPTUND_VERSION, d->conf->n_profiles,
+                 d->conf->n_profiles == 1 ? "" : "s", d->sh.n_workers, d->sh.n_workers == 1 ? "" : "s", d->sh.io->name);
+    }
+    loop(d);
+    if (!r)
+        log_info("ended");
+    return d->result;
+}
+
+static void clean(struct daemon *d)
+{
+    for (unsigned i = 0; d->sh.workers && i < d->sh.n_workers; i++)
+        worker_free(d->sh.workers[i]);
+    free(d->sh.workers);
+    answers_free(d->answers);
+    ctl_free(d->ctl);
+    resolver_free(d->sh.resolver);
+    limits_free(d->sh.limits);
+    post_free(d->sh.post);
+    if (d->sh.keys)
+        crypto_wipe((void *)(uintptr_t)d->sh.keys, sizeof *d->sh.keys * d->conf->n_profiles);
+    free((void *)(uintptr_t)d->sh.keys);
+    conf_free(d->conf);
+    if (d->signals >= 0)
+        close(d->signals);
+}
+
+int main(int argc, char **argv)
+{
+    struct daemon d = {.signals = -1};
+    struct log_params lp = {.level = LOG_AT_INFO, .to = "", .name = "kcptund"};
+    struct options o;
+    int r = options_parse(&o, argc, argv);
+
+    if (r >= 0)
+        return r;
+    r = load(&d.conf, &o);
+    if (r || o.check || o.print) {
+        r = r ? r : check_only(d.conf, &o);
+        conf_free(d.conf);
+        return r;
+    }
+    lp.level = (enum log_level)d.conf->global.loglevel;
+    lp.to = d.conf->global.log;
+    if (log_init(&lp)) {
+        log_error("%s", err_text());
+        r = EXIT_FAILURE;
+    } else {
+        r = run(&d);
+    }
+    clean(&d);
+    return r;
+}

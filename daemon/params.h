@@ -1,0 +1,14 @@
+/* daemon/params.h - struct conf to what core takes: core never sees conf. */
+#ifndef DAEMON_PARAMS_H
+#define DAEMON_PARAMS_H
+
+#include "conf/conf.h"
+#include "core/session.h"
+#include "crypto/cipher.h"
+
+/* Everything but conv, pool and stats. */
+struct session_params params_session(const struct conf_profile *c, const struct cipher *cipher);
+/* Derives keys[i][0] and keys[i][1] (old key; zeroes if there is none) of every profile, each pass phrase once. 0, -errno. */
+int params_keys(const struct conf *c, uint8_t (*keys)[2][CIPHER_KEY]);
+
+#endif

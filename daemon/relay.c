@@ -1,0 +1,395 @@
+/* daemon/relay.c - between a stream and a local connection. */
+#include "daemon/relay.h"
+
+#include "daemon/log.h"
+#include "daemon/server.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { VIEWS = 64 };
+
+struct relay {
+    struct io_src src;
+    struct timer timer;           /* dialtimeout, then closewait */
+    struct list node;             /* in peer->relays */
+    struct peer *peer;
+    struct smux_stream *st;       /* NULL: over, waiting for IO_GONE */
+    struct list waiting;          /* in tunnel->waiting while the target's name is resolved */
+    unsigned tried;               /* addresses of the target */
+    int failed;                   /* the address before was refused: its socket is being closed */
+    bool connected;
+    bool reading, writing;        /* asked of io */
+    bool in_done;                 /* local end-of-file seen: our direction of the stream is finished */
+    bool out_done;                /* the peer's end-of-file was passed on */
+};
+
+struct relay *relay_of_src(struct io_src *s)
+{
+    return CONTAINER(s, struct relay, src);
+}
+
+static struct worker *worker_of(const struct relay *r)
+{
+    return r->peer->tunnel->w;
+}
+
+static const char *relay_text(const struct relay *r)
+{
+    static _Thread_local char text[224];
+
+    snprintf(text, sizeof text, "%s stream %u", peer_text(r->peer), smux_stream_id(r->st));
+    return text;
+}
+
+static void on_timer(struct timer *tm);
+
+static struct relay *relay_new(struct peer *p, struct smux_stream *st)
+{
+    struct relay *r = calloc(1, sizeof *r);
+
+    if (!r)
+        return NULL;
+    r->peer = p;
+    r->st = st;
+    r->src.fd = -1;
+    r->timer.fire = on_timer;
+    smux_stream_set_ctx(st, r);
+    list_init(&r->node);
+    list_init(&r->waiting);
+    list_push(&p->relays, &r->node);
+    p->tunnel->w->n_relays++;
+    stat_add(&p->tunnel->stats->streams_opened, 1);
+    stat_add(&p->tunnel->stats->streams_now, 1);
+    return r;
+}
+
+/* Lets go of the stream and the connection. reset: cut short, and both sides are to see that. */
+static void relay_end(struct relay *r, bool reset)
+{
+    struct worker *w = worker_of(r);
+    struct stats *st = r->peer->tunnel->stats;
+
+    if (!r->peer->tunnel->conf->quiet)
+        log_info("%s: %s", relay_text(r), reset ? "reset" : "closed");
+    smux_stream_close(r->st, !reset);
+    worker_touch(w, r->peer);
+    r->st = NULL;
+    list_del(&r->node);
+    list_del(&r->waiting);
+    worker_cancel(w, &r->timer);
+    w->n_relays--;
+    stat_add(&st->streams_closed, 1);
+    stat_sub(&st->streams_now, 1);
+    if (reset)
+        stat_add(&st->streams_reset, 1);
+    if (r->failed) /* IO_GONE is on its way */
+        return;
+    if (r->src.fd < 0) {
+        free(r);
+        return;
+    }
+    if (reset)
+        setsockopt(r->src.fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+    w->ops->del(w->io, &r->src);
+}
+
+void relay_abort_all(struct peer *p)
+{
+    struct relay *r;
+
+    while ((r = LIST_FIRST(&p->relays, struct relay, node)))
+        relay_end(r, true);
+}
+
+/* Asks for more from the local side if the stream has room for it. */
+static void read_more(struct relay *r)
+{
+    struct worker *w = worker_of(r);
+
+    if (!r->connected || r->reading || r->in_done || !smux_stream_room(r->st))
+        return;
+    r->reading = w->ops->read(w->io, &r->src) == 0;
+    if (!r->reading)
+        relay_end(r, true);
+}
+
+static void want_write(struct relay *r)
+{
+    struct worker *w = worker_of(r);
+
+    if (!r->writing)
+        r->writing = w->ops->want_write(w->io, &r->src) == 0;
+    if (!r->writing)
+        relay_end(r, true);
+}
+
+/* The peer has said all. Toward our own kind our direction goes on for as long as it likes; another has forgotten the
+ * stream, or soon will, so ours is cut after closewait. */
+static void end_out(struct relay *r)
+{
+    struct worker *w = worker_of(r);
+
+    r->out_done = true;
+    shutdown(r->src.fd, SHUT_WR);
+    if (r->in_done)
+        relay_end(r, false);
+    else if (!smux_peer_is_ours(session_smux(r->peer->session)))
+        worker_set(w, &r->timer, tick_add_ms(w->now, r->peer->tunnel->conf->closewait * UINT64_C(1000)));
+}
+
+/* Passes on what the stream holds, as far as the connection takes it. */
+static void write_out(struct relay *r)
+{
+    struct bytes v[VIEWS];
+    unsigned n;
+
+    if (!r->connected || r->writing || r->out_done)
+        return;
+    while ((n = smux_stream_peek(r->st, v, VIEWS))) {
+        ssize_t k = net_write(r->src.fd, v, n);
+
+        if (k == -EAGAIN) {
+            want_write(r);
+            return;
+        }
+        if (k < 0) {
+            relay_end(r, true);
+            return;
+        }
+        smux_stream_read(r->st, (size_t)k);
+        worker_touch(worker_of(r), r->peer); /* room, window updates */
+    }
+    if (smux_stream_eof(r->st))
+        end_out(r);
+}
+
+static void on_connected(struct relay *r)
+{
+    struct worker *w = worker_of(r);
+
+    r->connected = true;
+    worker_cancel(w, &r->timer);
+    if (!r->peer->tunnel->conf->quiet)
+        log_info("%s: opened", relay_text(r));
+    write_out(r);
+    if (r->st)
+        read_more(r);
+}
+
+/* ---- client ---- */
+
+void relay_accept(struct peer *p, int fd)
+{
+    struct worker *w = p->tunnel->w;
+    struct smux_stream *st;
+    struct relay *r = NULL;
+
+    if (smux_open(session_smux(p->session), &st) == 0) {
+        r = relay_new(p, st);
+        if (!r)
+            smux_stream_close(st, false);
+    }
+    if (!r || worker_add(w, &r->src, SRC_RELAY, fd, w->ops->add_stream)) {
+        log_warning("%s: no room for another stream", peer_text(p));
+        close(fd);
+        if (r)
+            relay_end(r, true);
+        return;
+    }
+    worker_touch(w, p);
+    on_connected(r);
+}
+
+/* ---- server ---- */
+
+static void target_failed(struct relay *r, const char *why)
+{
+    const struct addr_text *a = &r->peer->tunnel->conf->target;
+    char target[256];
+
+    addr_text_print(a, target, sizeof target);
+    log_warning("%s: cannot reach the target %s: %s", relay_text(r), target, why);
+    stat_add(&r->peer->tunnel->stats->dial_errors, 1);
+    relay_end(r, true);
+}
+
+/* Connects to the next address of the target. */
+static void try_next(struct relay *r, int err)
+{
+    struct tunnel *t = r->peer->tunnel;
+    const struct addr_text *a = &t->conf->target;
+    unsigned n = a->path ? 1 : t->target.n;
+    struct worker *w = t->w;
+
+    for (;;) {
+        struct sockaddr_any addr;
+        int fd;
+
+        if (r->tried >= n) {
+            target_failed(r, strerror(-err));
+            return;
+        }
+        if (!a->path)
+            addr = name_pick(&t->target, r->tried, a, &w->nonce);
+        r->tried++;
+        fd = net_connect(a->path ? NULL : &addr, a->path);
+        if (fd < 0) {
+            err = fd;
+            continue;
+        }
+        err = worker_add(w, &r->src, SRC_RELAY, fd, w->ops->add_stream);
+        if (err) {
+            close(fd);
+            continue;
+        }
+        want_write(r);
+        return;
+    }
+}
+
+void relay_gone(struct relay *r)
+{
+    int err = r->failed;
+
+    if (!r->st) {
+        free(r);
+        return;
+    }
+    r->src = (struct io_src){.fd = -1};
+    r->failed = 0;
+    r->writing = false;
+    try_next(r, err);
+}
+
+void relay_dial(struct peer *p, struct smux_stream *st)
+{
+    struct tunnel *t = p->tunnel;
+    struct worker *w = t->w;
+    struct relay *r = w->draining ? NULL : relay_new(p, st);
+    int k;
+
+    if (!r) {
+        smux_stream_close(st, false);
+        worker_touch(w, p);
+        return;
+    }
+    worker_set(w, &r->timer, tick_add_ms(w->now, t->conf->dialtimeout * UINT64_C(1000)));
+    if (t->conf->target.path) {
+        try_next(r, -ENOENT);
+        return;
+    }
+    k = name_get(&t->target, w, &t->conf->target, t->index);
+    if (k == NAME_FAILED)
+        target_failed(r, t->target.why);
+    else if (k == NAME_WAIT)
+        list_push(&t->waiting, &r->waiting);
+    else
+        try_next(r, -EHOSTUNREACH);
+}
+
+void relay_on_resolved(struct tunnel *t)
+{
+    struct relay *r;
+
+    while ((r = LIST_FIRST(&t->waiting, struct relay, waiting))) {
+        list_del(&r->waiting);
+        if (t->target.failed)
+            target_failed(r, t->target.why);
+        else
+            try_next(r, -EHOSTUNREACH);
+    }
+}
+
+/* ---- events ---- */
+
+static void on_timer(struct timer *tm)
+{
+    struct relay *r = CONTAINER(tm, struct relay, timer);
+
+    if (!r->connected)
+        target_failed(r, "no answer within dialtimeout");
+    else
+        relay_end(r, false); /* closewait is over */
+}
+
+/* The first writability of a dialled socket: it is connected, or was refused. */
+static void on_dialled(struct relay *r)
+{
+    int err = net_socket_error(r->src.fd);
+    struct worker *w = worker_of(r);
+
+    if (!err) {
+        on_connected(r);
+        return;
+    }
+    if (r->tried >= r->peer->tunnel->target.n) {
+        target_failed(r, strerror(-err));
+        return;
+    }
+    r->failed = err; /* another address, once this socket is gone */
+    w->ops->del(w->io, &r->src);
+}
+
+static void on_read(struct relay *r, const struct io_event *ev)
+{
+    r->reading = false;
+    if (ev->kind == IO_READ_ERROR) {
+        relay_end(r, true);
+        return;
+    }
+    worker_touch(worker_of(r), r->peer);
+    if (!ev->len) {
+        r->in_done = true;
+        smux_stream_finish(r->st);
+        if (r->out_done)
+            relay_end(r, false);
+        return;
+    }
+    if (smux_stream_write(r->st, bytes_of(ev->data, ev->len)) == -ENOMEM)
+        relay_end(r, true);
+    else
+        read_more(r);
+}
+
+void relay_on_io(struct relay *r, const struct io_event *ev)
+{
+    if (!r->st || r->failed)
+        return;
+    if (ev->kind == IO_WRITABLE) {
+        r->writing = false;
+        if (r->connected)
+            write_out(r);
+        else
+            on_dialled(r);
+    } else if (ev->kind == IO_READ || ev->kind == IO_READ_ERROR) {
+        on_read(r, ev);
+    }
+}
+
+void relay_on_stream(struct peer *p, struct smux_stream *st)
+{
+    unsigned ev = smux_stream_events(st);
+    struct relay *r;
+
+    if ((ev & SMUX_EV_OPENED) && (ev & SMUX_EV_RESET)) {
+        smux_stream_close(st, false);
+        return;
+    }
+    if (ev & SMUX_EV_OPENED) {
+        relay_dial(p, st);
+        return; /* what it brought along is read once the target is connected */
+    }
+    r = smux_stream_ctx(st);
+    if (ev & SMUX_EV_RESET) {
+        relay_end(r, true);
+        return;
+    }
+    if (ev & (SMUX_EV_DATA | SMUX_EV_FIN))
+        write_out(r);
+    if ((ev & SMUX_EV_ROOM) && r->st)
+        read_more(r);
+}

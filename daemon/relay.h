@@ -1,0 +1,25 @@
+/* daemon/relay.h - the local side of a stream: a TCP or unix connection and the stream it feeds and drains.
+ * Half-close goes both ways between our own ends. A stream that is cut short ends in a reset, never in an end-of-file. */
+#ifndef DAEMON_RELAY_H
+#define DAEMON_RELAY_H
+
+#include "daemon/tunnel.h"
+
+struct relay;
+
+/* Client: opens a stream for an accepted connection; takes fd. */
+void relay_accept(struct peer *p, int fd);
+/* Server: connects to the target for a stream the peer opened. */
+void relay_dial(struct peer *p, struct smux_stream *st);
+/* Events of a stream. */
+void relay_on_stream(struct peer *p, struct smux_stream *st);
+/* Events of its socket. */
+void relay_on_io(struct relay *r, const struct io_event *ev);
+void relay_gone(struct relay *r);
+/* The session is dead: closes the local side with a reset. */
+void relay_abort_all(struct peer *p);
+/* The target's name has been resolved, or could not be. */
+void relay_on_resolved(struct tunnel *t);
+struct relay *relay_of_src(struct io_src *s);
+
+#endif

@@ -1,0 +1,437 @@
+/* daemon/worker.c - the loop: what happened, what others sent, what is due; then every touched session once. */
+#include "daemon/worker.h"
+
+#include "core/base/err.h"
+#include "daemon/client.h"
+#include "daemon/log.h"
+#include "daemon/relay.h"
+#include "daemon/server.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+enum { EVENTS = 64, LETTERS = 512 };
+
+/* ---- services ---- */
+
+void worker_touch(struct worker *w, struct peer *p)
+{
+    if (!list_linked(&p->dirty))
+        list_push(&w->dirty, &p->dirty);
+}
+
+void worker_set(struct worker *w, struct timer *t, struct tick at)
+{
+    wheel_set(&w->wheel, &t->t, at);
+}
+
+void worker_cancel(struct worker *w, struct timer *t)
+{
+    wheel_cancel(&w->wheel, &t->t);
+}
+
+int worker_add(struct worker *w, struct io_src *s, enum src_kind kind, int fd, int (*add)(struct io *, struct io_src *))
+{
+    int r;
+
+    *s = (struct io_src){.fd = fd, .kind = (uint8_t)kind};
+    r = add(w->io, s);
+    if (r) {
+        s->fd = -1;
+        return err_pass(r);
+    }
+    w->n_srcs++;
+    return 0;
+}
+
+unsigned worker_of_conv(const struct shared *sh, uint32_t conv)
+{
+    uint64_t x = (conv ^ sh->hash_seed) * UINT64_C(0x9e3779b97f4a7c15);
+
+    return (unsigned)((x >> 32) * sh->n_workers >> 32);
+}
+
+void worker_flush(struct worker *w)
+{
+    if (!w->batch.n)
+        return;
+    packet_batch_seal(&w->batch, w->batch_tunnel->ciphers[w->batch_key], &w->nonce);
+    tunnel_send(w->batch_tunnel, &w->batch);
+    packet_batch_reset(&w->batch);
+}
+
+struct packet_batch *worker_batch(struct worker *w, struct tunnel *t, unsigned key)
+{
+    if (w->batch_tunnel != t || w->batch_key != key || !packet_batch_fits(&w->batch))
+        worker_flush(w);
+    w->batch_tunnel = t;
+    w->batch_key = key;
+    return &w->batch;
+}
+
+bool worker_is_tight(const struct worker *w)
+{
+    return buf_pool_memory(w->pool) > w->sh->memory / 5 * 4;
+}
+
+/* ---- events ---- */
+
+static struct tunnel *tunnel_of(struct io_src *s)
+{
+    switch (s->kind) {
+    case SRC_LISTENER:
+        return CONTAINER(s, struct listener, src)->tunnel;
+    default:
+        return CONTAINER(s, struct peer, src)->tunnel;
+    }
+}
+
+static void on_gone(struct worker *w, struct io_src *s)
+{
+    w->n_srcs--;
+    switch (s->kind) {
+    case SRC_PEER:
+        peer_gone(CONTAINER(s, struct peer, src));
+        break;
+    case SRC_RELAY:
+        relay_gone(relay_of_src(s));
+        break;
+    case SRC_CLIENT:
+        client_gone(s);
+        break;
+    default:
+        break; /* part of the worker or the tunnel */
+    }
+}
+
+static void on_answers(struct worker *w)
+{
+    struct resolve_result res;
+
+    while (resolver_next(w->resolver, &res))
+        tunnel_on_resolved(w->tunnels[res.token], &res);
+}
+
+static void on_event(struct worker *w, struct io_event *ev)
+{
+    struct io_src *s = ev->src;
+
+    if (ev->kind == IO_GONE) {
+        on_gone(w, s);
+        return;
+    }
+    if (s->dying) { /* deleted earlier in this turn */
+        if (ev->kind == IO_ACCEPT && ev->res >= 0)
+            close(ev->res);
+        return;
+    }
+    switch (s->kind) {
+    case SRC_WAKE:
+        (void)!read(s->fd, &(uint64_t){0}, sizeof(uint64_t));
+        break;
+    case SRC_RESOLVER:
+        on_answers(w);
+        break;
+    case SRC_LISTENER:
+    case SRC_PEER:
+        if (ev->kind == IO_UDP)
+            tunnel_receive(tunnel_of(s), s, ev);
+        else if (ev->kind == IO_UDP_CUT)
+            stat_add(&tunnel_of(s)->stats->rx_truncated, (uint64_t)ev->res);
+        else
+            log_debug("%s: receive: %s", tunnel_of(s)->conf->name, strerror(-ev->res));
+        break;
+    case SRC_CLIENT:
+        client_on_accept(s, ev);
+        break;
+    case SRC_RELAY:
+        relay_on_io(relay_of_src(s), ev);
+        break;
+    }
+}
+
+/* ---- letters ---- */
+
+static void on_list(struct worker *w, const struct mail_list *m)
+{
+    struct mail_listed a = {.ask = m->ask, .worker = w->id};
+    struct session_row *row = calloc(w->n_peers + 1, sizeof *row);
+
+    for (unsigned i = 0; row && i < w->n_tunnels; i++) {
+        LIST_EACH(p, &w->tunnels[i]->peers.all, struct peer, all)
+        {
+            row[a.n] = (struct session_row){
+                .id = (uint64_t)w->id << 48 | p->id, .tunnel = i, .remote = p->remote,
+                .state = !p->heard ? "opening" : w->draining ? "draining" : "live",
+            };
+            session_info(p->session, &row[a.n++].info, w->now);
+        }
+    }
+    a.rows = row;
+    if (post_put(w->sh->post, w->id, w->sh->n_workers, MAIL_LISTED, bytes_of(&a, sizeof a), bytes_of(NULL, 0)))
+        free(row);
+}
+
+static void on_letter(struct worker *w, enum mail_type type, struct bytes rec)
+{
+    switch (type) {
+    case MAIL_DATAGRAM: {
+        const struct mail_datagram *m = (const void *)rec.p;
+
+        server_handed(w->tunnels[m->tunnel], m, bytes_of(rec.p + sizeof *m, rec.len - sizeof *m));
+        break;
+    }
+    case MAIL_STREAM: {
+        const struct mail_stream *m = (const void *)rec.p;
+
+        client_take(w->tunnels[m->tunnel]->client, m->slot, m->fd);
+        break;
+    }
+    case MAIL_LIST:
+        on_list(w, (const void *)rec.p);
+        break;
+    case MAIL_DRAIN:
+        w->draining = true;
+        w->drain_until = ((const struct mail_drain *)(const void *)rec.p)->until;
+        for (unsigned i = 0; i < w->n_tunnels; i++)
+            tunnel_drain(w->tunnels[i]);
+        break;
+    case MAIL_STOP:
+        w->stop = true;
+        break;
+    case MAIL_LISTED:
+    case MAIL_ENDED:
+        break; /* main's */
+    }
+}
+
+static void read_letters(struct worker *w)
+{
+    enum mail_type type;
+    struct bytes rec;
+
+    for (unsigned i = 0; i < LETTERS && post_get(w->sh->post, w->id, &type, &rec) == 0; i++) {
+        on_letter(w, type, rec);
+        post_done(w->sh->post, w->id);
+    }
+}
+
+/* ---- the loop ---- */
+
+static void fire_timers(struct worker *w)
+{
+    struct wheel_timer *t;
+
+    while ((t = wheel_expire(&w->wheel, w->now))) {
+        struct timer *tm = CONTAINER(t, struct timer, t);
+
+        tm->fire(tm);
+    }
+}
+
+static void serve_touched(struct worker *w)
+{
+    struct peer *p;
+
+    while ((p = LIST_FIRST(&w->dirty, struct peer, dirty))) {
+        list_del(&p->dirty);
+        peer_serve(p);
+    }
+    worker_flush(w);
+}
+
+/* One turn. 0, -errno: I/O is broken. */
+static int turn(struct worker *w, struct tick until)
+{
+    struct io_event ev[EVENTS];
+    bool idle = post_may_sleep(w->sh->post, w->id);
+    int n = w->ops->wait(w->io, idle ? until : (struct tick){0}, ev, EVENTS);
+
+    post_awake(w->sh->post, w->id);
+    if (n < 0)
+        return n;
+    w->now = io_now();
+    for (int i = 0; i < n; i++)
+        on_event(w, &ev[i]);
+    read_letters(w);
+    fire_timers(w);
+    serve_touched(w);
+    post_publish(w->sh->post, w->id);
+    return 0;
+}
+
+static bool drained(struct worker *w)
+{
+    if (!w->draining)
+        return false;
+    if (!tick_before(w->now, w->drain_until))
+        return true;
+    if (w->n_relays)
+        return false;
+    for (unsigned i = 0; i < w->n_tunnels; i++) {
+        LIST_EACH(p, &w->tunnels[i]->peers.all, struct peer, all)
+        {
+            if (!session_is_drained(p->session))
+                return false;
+        }
+    }
+    return true;
+}
+
+/* Closes everything and waits until the kernel has let go of it. */
+static void wind_up(struct worker *w)
+{
+    for (unsigned i = 0; i < w->n_tunnels; i++)
+        tunnel_close(w->tunnels[i]);
+    worker_flush(w);
+    if (w->answers.fd >= 0)
+        w->ops->del(w->io, &w->answers);
+    if (w->wake.fd >= 0)
+        w->ops->del(w->io, &w->wake);
+    while (w->n_srcs) {
+        struct io_event ev[EVENTS];
+        int n = w->ops->wait(w->io, tick_add_ms(io_now(), 100), ev, EVENTS);
+
+        for (int i = 0; i < n; i++)
+            on_event(w, &ev[i]);
+        if (n < 0)
+            break;
+    }
+}
+
+/* ---- beginning and end ---- */
+
+static int open_parts(struct worker *w)
+{
+    const struct io_params ip = {.max_events = EVENTS};
+    uint8_t seed[NONCE_SEED];
+    int r = w->ops->open(&w->io, &ip);
+
+    if (r)
+        return err_pass(r);
+    w->now = io_now();
+    wheel_init(&w->wheel, w->now);
+    if (getrandom(seed, sizeof seed, 0) != sizeof seed)
+        return err_say(-errno, "getrandom");
+    nonce_init(&w->nonce, seed);
+    w->pool = buf_pool_new(PACKET_MTU_MAX, w->sh->memory);
+    if (!w->pool || packet_batch_init(&w->batch))
+        return err_here(-ENOMEM);
+    r = resolver_client_new(&w->resolver, w->sh->resolver);
+    if (r)
+        return err_pass(r);
+    r = worker_add(w, &w->wake, SRC_WAKE, dup(post_fd(w->sh->post, w->id)), w->ops->watch);
+    if (!r)
+        r = worker_add(w, &w->answers, SRC_RESOLVER, dup(resolver_client_fd(w->resolver)), w->ops->watch);
+    return r;
+}
+
+/* Everything the worker needs, opened by its own thread: a ring belongs to the thread that made it. */
+static int begin(struct worker *w)
+{
+    const struct conf *c = w->sh->conf;
+    int r = open_parts(w);
+
+    if (r)
+        return err_pass(r);
+    w->tunnels = calloc(c->n_profiles, sizeof(struct tunnel *));
+    if (!w->tunnels)
+        return err_here(-ENOMEM);
+    for (unsigned i = 0; i < c->n_profiles && !r; i++) {
+        r = tunnel_new(&w->tunnels[i], w, i);
+        w->n_tunnels += w->tunnels[i] != NULL;
+    }
+    return r;
+}
+
+static void *run(void *arg)
+{
+    struct worker *w = arg;
+    int r = begin(w);
+
+    w->result = r;
+    if (r)
+        snprintf(w->why, sizeof w->why, "%s", err_text());
+    sem_post(&w->ready);
+    while (!w->stop && !r && !drained(w)) {
+        struct tick until = wheel_next(&w->wheel);
+
+        r = turn(w, w->draining ? tick_min(until, tick_add_ms(w->now, 50)) : until);
+        if (r)
+            log_error("worker %u: %s: %s", w->id, w->ops->name, strerror(-r));
+    }
+    if (w->io)
+        wind_up(w);
+    post_put(w->sh->post, w->id, w->sh->n_workers, MAIL_ENDED,
+             bytes_of(&(struct mail_ended){w->id, r}, sizeof(struct mail_ended)), bytes_of(NULL, 0));
+    post_publish(w->sh->post, w->id);
+    return NULL;
+}
+
+static void pin(struct worker *w)
+{
+    const struct conf_global *g = &w->sh->conf->global;
+    cpu_set_t set;
+    unsigned cpu;
+
+    if (!g->n_cpus)
+        return;
+    cpu = g->cpus[w->id % g->n_cpus];
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    if (pthread_setaffinity_np(w->thread, sizeof set, &set))
+        log_warning("worker %u cannot be pinned to CPU %u", w->id, cpu);
+}
+
+int worker_start(struct worker **wp, struct shared *sh, unsigned id)
+{
+    struct worker *w = aligned_alloc(64, (sizeof *w + 63) / 64 * 64);
+    char name[16];
+    int r;
+
+    if (!w)
+        return err_here(-ENOMEM);
+    memset(w, 0, sizeof *w);
+    w->sh = sh;
+    w->id = id;
+    w->ops = sh->io;
+    w->wake.fd = w->answers.fd = -1;
+    list_init(&w->dirty);
+    sem_init(&w->ready, 0, 0);
+    r = pthread_create(&w->thread, NULL, run, w);
+    if (r) {
+        free(w);
+        return err_say(-r, "start worker %u", id);
+    }
+    *wp = w;
+    snprintf(name, sizeof name, "worker %u", id);
+    pthread_setname_np(w->thread, name);
+    pin(w);
+    while (sem_wait(&w->ready))
+        ;
+    return w->result ? err_say(0, "%s", w->why), w->result : 0;
+}
+
+struct worker *worker_free(struct worker *w)
+{
+    if (!w)
+        return NULL;
+    pthread_join(w->thread, NULL);
+    if (w->io)
+        w->ops->close(w->io);
+    for (unsigned i = 0; i < w->n_tunnels; i++)
+        tunnel_free(w->tunnels[i]);
+    free(w->tunnels);
+    resolver_client_free(w->resolver);
+    packet_batch_fini(&w->batch);
+    buf_pool_free(w->pool);
+    nonce_fini(&w->nonce);
+    sem_destroy(&w->ready);
+    free(w->scratch);
+    free(w);
+    return NULL;
+}

@@ -1,0 +1,98 @@
+/* daemon/worker.h - one loop per core: its I/O, timers, buffers, and its part of every tunnel. Share-nothing: threads
+ * talk through mailboxes (mail.h) and read each other's counters. */
+#ifndef DAEMON_WORKER_H
+#define DAEMON_WORKER_H
+
+#include "conf/conf.h"
+#include "core/base/buf.h"
+#include "core/packet.h"
+#include "core/wheel.h"
+#include "crypto/nonce.h"
+#include "daemon/io.h"
+#include "daemon/limits.h"
+#include "daemon/mail.h"
+#include "daemon/resolve.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+
+struct tunnel;
+struct peer;
+
+/* What all threads of the process share. Built by main before the workers start; constant afterwards. */
+struct shared {
+    const struct conf *conf;
+    const uint8_t (*keys)[2][32]; /* per profile: derived key, derived old key */
+    const struct io_ops *io;
+    struct limits *limits;
+    struct resolver *resolver;
+    struct post *post;            /* all mailboxes */
+    struct worker **workers;
+    unsigned n_workers;
+    uint64_t hash_seed;           /* of every table and of the choice of worker, against chosen collisions */
+    size_t memory;                /* bytes of buffers per worker */
+};
+
+enum src_kind {                   /* io_src.kind: what owns a descriptor */
+    SRC_WAKE,
+    SRC_RESOLVER,
+    SRC_LISTENER,                 /* struct listener */
+    SRC_CLIENT,                   /* struct client: where local connections arrive */
+    SRC_PEER,                     /* struct peer: a client's own socket */
+    SRC_RELAY,                    /* struct relay */
+};
+
+struct timer {                    /* embedded in its owner; zeroed but for fire: not armed */
+    struct wheel_timer t;
+    void (*fire)(struct timer *);
+};
+
+struct worker {
+    struct shared *sh;
+    unsigned id;                  /* also its address in the post */
+    pthread_t thread;
+    struct io *io;
+    const struct io_ops *ops;
+    struct wheel wheel;
+    struct buf_pool *pool;        /* PACKET_MTU_MAX-byte buffers */
+    struct nonce_gen nonce;
+    struct packet_batch batch;
+    struct tunnel *batch_tunnel;  /* whose datagrams the batch holds, and by which of its keys they are sealed */
+    unsigned batch_key;
+    struct tick now;              /* of this turn */
+    struct list dirty;            /* peers with something to do before the turn ends */
+    struct io_src wake, answers;
+    struct resolver_client *resolver;
+    struct tunnel **tunnels;      /* one per profile */
+    unsigned n_tunnels;
+    uint64_t next_peer;           /* id of the next session */
+    unsigned n_peers, n_relays;   /* sessions, local connections */
+    unsigned n_srcs;              /* descriptors not yet IO_GONE */
+    uint8_t *scratch;             /* a copy of a run for a second key; on demand */
+    bool draining, stop;
+    sem_t ready;                  /* the start is over: */
+    int result;
+    char why[256];
+    struct tick drain_until;
+};
+
+/* Starts a worker's thread, which opens its I/O, pools and its part of every tunnel; returns once it runs or has failed.
+ * 0, -errno: err_text() says why. *wp is set, and to be freed, whenever the thread was started. */
+int worker_start(struct worker **wp, struct shared *sh, unsigned id);
+/* Waits for its thread, which ends after MAIL_STOP, MAIL_DRAIN, or a failed start. */
+struct worker *worker_free(struct worker *w);
+
+/* ---- for the parts of a worker ---- */
+void worker_touch(struct worker *w, struct peer *p); /* p has something to do before the turn ends */
+void worker_set(struct worker *w, struct timer *t, struct tick at);
+void worker_cancel(struct worker *w, struct timer *t);
+/* Watches s as kind by one of the calls of io_ops that add. 0, -errno (s is as it was, the descriptor still the caller's). */
+int worker_add(struct worker *w, struct io_src *s, enum src_kind kind, int fd, int (*add)(struct io *, struct io_src *));
+unsigned worker_of_conv(const struct shared *sh, uint32_t conv);
+/* Sends what is in the batch. */
+void worker_flush(struct worker *w);
+/* The batch, ready for datagrams of tunnel t under its key number `key`: flushed first if it holds others, or is full. */
+struct packet_batch *worker_batch(struct worker *w, struct tunnel *t, unsigned key);
+bool worker_is_tight(const struct worker *w);       /* memory: no new sessions */
+
+#endif
