@@ -14,6 +14,7 @@
  * under it until a packet contradicts it. */
 #include "fec/decoder.h"
 
+#include "core/base/tick.h"
 #include "fec/group.h"
 #include "fec/plan_cache.h"
 #include "fec/rs.h"
@@ -51,6 +52,8 @@ struct fec_decoder {
     size_t n_out;
     struct buf_pool *pool;
     struct fec_decoder_counts counts;
+    bool seen; /* last_seen means something */
+    uint32_t last_seen; /* highest seqid that arrived */
     uint32_t newest; /* group number */
     unsigned head; /* its slot; b groups back is b slots before, cyclically */
     unsigned n_slots;
@@ -140,17 +143,29 @@ struct fec_decoder *fec_decoder_free(struct fec_decoder *d)
     return NULL;
 }
 
+/* Begins behind seqid: its group and all before may have lost nothing but our record of what arrived, so they count as
+ * done. */
+static void begin_after(struct fec_decoder *d, uint32_t seqid)
+{
+    forget_groups(d);
+    d->started = true;
+    d->last_seen = seqid;
+    d->newest = MIN(seqid, d->paws - 1) / d->n;
+    for (unsigned i = 0; i < d->n_slots; i++)
+        d->slots[i].done = true;
+}
+
 static void adopt(struct fec_decoder *d, unsigned data, unsigned parity)
 {
     d->sure = true;
-    if (data == d->data && parity == d->parity)
-        return;
-    forget_groups(d);
-    group_pool_trim(&d->groups);
-    plan_cache_fini(&d->plans);
-    d->rs = rs_free(d->rs);
-    set_shape(d, data, parity);
-    d->counts.shape_changes++;
+    if (data != d->data || parity != d->parity) {
+        group_pool_trim(&d->groups);
+        plan_cache_fini(&d->plans);
+        d->rs = rs_free(d->rs);
+        set_shape(d, data, parity);
+        d->counts.shape_changes++;
+    }
+    begin_after(d, d->last_seen);
 }
 
 /* Narrows the possible shapes by one packet; stops or resumes as they demand. True if something new was learnt. */
@@ -161,6 +176,9 @@ static bool learn(struct fec_decoder *d, const struct shard *s)
 
     if (r == TUNER_RESTARTED)
         d->tests_left = TESTS;
+    if (!d->seen || r == TUNER_RESTARTED || serial_before(d->last_seen, s->seqid))
+        d->last_seen = s->seqid;
+    d->seen = true;
     if (d->sure && (r == TUNER_RESTARTED || !tuner_allows(&d->tuner, d->data, d->parity))) {
         forget_groups(d);
         d->sure = false;
@@ -409,10 +427,8 @@ int fec_decoder_input(struct fec_decoder *d, const struct shard *s)
     if (s->seqid >= d->paws)
         return refuse(d);
     slot = slot_of(d, s->seqid / d->n);
-    if (!slot && ++d->stale >= RESYNC) {
-        forget_groups(d);
-        slot = slot_of(d, s->seqid / d->n);
-    }
+    if (!slot && ++d->stale >= RESYNC)
+        begin_after(d, s->seqid);
     if (slot)
         enter(d, slot, s);
     if (learnt)
