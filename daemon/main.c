@@ -23,7 +23,6 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-enum { EXIT_CONF = 78 };          /* EX_CONFIG */
 enum { FILES_WANTED = 1 << 20, POOL_MIN = 8 << 20 };
 
 struct daemon {
@@ -49,18 +48,18 @@ static void report(const struct conf_problems *ps)
 static int load(struct conf **cp, const struct options *o)
 {
     struct conf_problems ps = {0};
-    int r = conf_load(cp, o->conf_path, &ps);
+    int r = conf_load(cp, o->file, &ps);
 
     report(&ps);
     conf_problems_fini(&ps);
-    return r ? EXIT_CONF : 0;
+    return r ? STATUS_CONFIG : 0;
 }
 
 static int check_only(const struct conf *c, const struct options *o)
 {
     if (o->print)
-        return conf_print(c, stdout, o->show_secrets) ? EXIT_FAILURE : 0;
-    printf("%s: OK, %u tunnel%s\n", o->conf_path, c->n_profiles, c->n_profiles == 1 ? "" : "s");
+        return conf_print(c, stdout, o->show_secrets) ? STATUS_FAILED : 0;
+    printf("%s: OK, %u tunnel%s\n", o->file, c->n_profiles, c->n_profiles == 1 ? "" : "s");
     return 0;
 }
 
@@ -186,7 +185,7 @@ static void drain(struct daemon *d)
 
     if (d->draining) {
         log_info("told again to end: ending at once");
-        _exit(EXIT_SUCCESS);
+        _exit(STATUS_OK);
     }
     d->draining = true;
     log_info("ending: nothing new is taken, what runs has %u s", d->conf->global.draintime);
@@ -228,7 +227,7 @@ static void on_letters(struct daemon *d)
 
             d->running--;
             if (m->result && !d->draining) {
-                d->result = EXIT_FAILURE;
+                d->result = STATUS_FAILED;
                 d->draining = true;
                 tell_all(d, MAIL_STOP, bytes_of(NULL, 0));
             }
@@ -286,7 +285,7 @@ static int run(struct daemon *d)
     if (!r)
         r = prepare(d);
     if (!r && *control)
-        r = ctl_new(&d->ctl, control);
+        r = ctl_new(&d->ctl, &(struct ctl_params){.path = control, .mode = 0660});
     if (!r)
         r = answers_new(&d->answers, &d->sh, d->ctl);
     if (!r)
@@ -294,7 +293,7 @@ static int run(struct daemon *d)
     if (r) {
         log_error("%s", err_text());
         log_debug("trace:%s", err_trace());
-        d->result = EXIT_FAILURE;
+        d->result = STATUS_FAILED;
         d->draining = true;
         tell_all(d, MAIL_STOP, bytes_of(NULL, 0));
     } else {
@@ -330,12 +329,12 @@ int main(int argc, char **argv)
     struct daemon d = {.signals = -1};
     struct log_params lp = {.level = LOG_AT_INFO, .to = "", .name = "kcptund"};
     struct options o;
-    int r = options_parse(&o, argc, argv);
+    int status, r;
 
-    if (r >= 0)
-        return r;
+    if (options_parse(&o, argc, argv, &status))
+        return status;
     r = load(&d.conf, &o);
-    if (r || o.check || o.print) {
+    if (r || o.test || o.print) {
         r = r ? r : check_only(d.conf, &o);
         conf_free(d.conf);
         return r;
@@ -344,7 +343,7 @@ int main(int argc, char **argv)
     lp.to = d.conf->global.log;
     if (log_init(&lp)) {
         log_error("%s", err_text());
-        r = EXIT_FAILURE;
+        r = STATUS_FAILED;
     } else {
         r = run(&d);
     }
