@@ -228,7 +228,7 @@ static bool is_stale(const struct sockaddr_un *un, socklen_t len)
 static int listen_unix(const char *path)
 {
     struct sockaddr_un un;
-    socklen_t len;
+    socklen_t len = 0;
     int fd, r = unix_address(&un, &len, path);
 
     if (r)

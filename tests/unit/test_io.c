@@ -13,8 +13,10 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
-#include <sys/un.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include "tests/support/refuse.h"
 
 enum { EVENTS = 64, LONG_MS = 3000, SHORT_MS = 30, SKIPPED = 77 };
 
@@ -849,6 +851,58 @@ static void test_max_events(void **state)
     close(c);
 }
 
+static int uring_forbidden(void)
+{
+    struct io *io;
+
+    if (refuse_call(__NR_io_uring_setup, REFUSE_ANY, EPERM))
+        return CHILD_SKIPPED;
+    if (io_uring_ops.usable() || io_choose("io_uring") || io_choose("auto") != &io_epoll_ops)
+        return 1;
+    return io_uring_ops.open && io_uring_ops.open(&io, &(struct io_params){.max_events = 1}) != -EPERM;
+}
+
+/* Comes first: what usable() has found out is kept. */
+static void test_uring_forbidden(void **state)
+{
+    int r = in_child(uring_forbidden);
+
+    (void)state;
+    if (r == CHILD_SKIPPED)
+        skip();
+    assert_int_equal(r, 0);
+}
+
+static int coarse_clock(void)
+{
+    struct io_src w = {.fd = eventfd(1, EFD_NONBLOCK)};
+    struct io_event ev[2];
+    struct io *io;
+
+    if (refuse_call(__NR_epoll_pwait2, REFUSE_ANY, ENOSYS))
+        return CHILD_SKIPPED;
+    if (io_epoll_ops.open(&io, &(struct io_params){.max_events = 2}))
+        return 1;
+    for (int i = 0; i < 5; i++) {
+        struct tick until = tick_add_us(io_now(), 3100);
+
+        if (io_epoll_ops.wait(io, until, ev, 2) != 0 || tick_before(io_now(), until))
+            return 2;
+    }
+    return io_epoll_ops.watch(io, &w) || io_epoll_ops.wait(io, TICK_NEVER, ev, 2) != 1 || ev[0].kind != IO_READABLE;
+}
+
+/* Before Linux 5.11 epoll sleeps whole milliseconds: never too short. */
+static void test_epoll_coarse(void **state)
+{
+    int r = in_child(coarse_clock);
+
+    (void)state;
+    if (r == CHILD_SKIPPED)
+        skip();
+    assert_int_equal(r, 0);
+}
+
 static void test_choose(void **state)
 {
     (void)state;
@@ -873,7 +927,8 @@ static void test_choose(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest epoll[] = {cmocka_unit_test(test_choose), SCENARIOS(&io_epoll_ops)};
+    const struct CMUnitTest epoll[] = {cmocka_unit_test(test_uring_forbidden), cmocka_unit_test(test_choose),
+                                       cmocka_unit_test(test_epoll_coarse), SCENARIOS(&io_epoll_ops)};
     const struct CMUnitTest uring[] = {SCENARIOS(&io_uring_ops)};
     int failed = cmocka_run_group_tests_name("epoll", epoll, NULL, NULL);
 
