@@ -15,6 +15,7 @@ struct cfb_aes {
 };
 
 bool cfb_aesni_usable(void);
+bool cfb_vaes_in_cpu(void); /* says nothing of the registers the kernel saves */
 size_t cfb_aesni_state_size(void);
 /* key_len: 16, 24 or 32. The init of the rows; always 0. */
 int cfb_aesni_init128(void *state, const uint8_t *key);

@@ -10,7 +10,8 @@
 
 #define AESNI __attribute__((target("aes,sse4.1")))
 /* Written out, so that every lane stays in a register of its own. */
-#define LANES(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+#define LANES_4(X) X(0) X(1) X(2) X(3)
+#define LANES_8(X) LANES_4(X) X(4) X(5) X(6) X(7)
 
 enum { N_LANES = 8 };
 
@@ -98,11 +99,6 @@ static inline AESNI void store(uint8_t *p, __m128i x)
     _mm_storeu_si128((__m128i_u *)p, x);
 }
 
-static AESNI void lanes_run(const void *key, struct cfb_lanes *l, size_t blocks)
-{
-    const struct cfb_aes *k = key;
-    unsigned rounds = k->rounds;
-
 #define LANE_LOAD(i)                                                                                                   \
     uint8_t *p##i = l->p[i];                                                                                           \
     __m128i f##i = load(l->f[i]);
@@ -114,19 +110,34 @@ static AESNI void lanes_run(const void *key, struct cfb_lanes *l, size_t blocks)
 #define LANE_LAST(i)  f##i = _mm_aesenclast_si128(f##i, rk);
 #define LANE_SAVE(i)  store(l->f[i], f##i);
 
-    LANES(LANE_LOAD)
-    for (size_t off = 0; off < blocks * CFB_BLOCK; off += CFB_BLOCK) {
-        __m128i rk = k->rk[0];
-
-        LANES(LANE_FEED)
-        for (unsigned r = 1; r < rounds; r++) {
-            rk = k->rk[r];
-            LANES(LANE_ROUND)
-        }
-        rk = k->rk[rounds];
-        LANES(LANE_LAST)
+#define RUN_DEFINE(name, LANES)                                                                                        \
+    static AESNI void name(const struct cfb_aes *k, struct cfb_lanes *l, size_t blocks)                                \
+    {                                                                                                                  \
+        LANES(LANE_LOAD)                                                                                               \
+        for (size_t off = 0; off < blocks * CFB_BLOCK; off += CFB_BLOCK) {                                             \
+            __m128i rk = k->rk[0];                                                                                     \
+                                                                                                                       \
+            LANES(LANE_FEED)                                                                                           \
+            for (unsigned r = 1; r < k->rounds; r++) {                                                                 \
+                rk = k->rk[r];                                                                                         \
+                LANES(LANE_ROUND)                                                                                      \
+            }                                                                                                          \
+            rk = k->rk[k->rounds];                                                                                     \
+            LANES(LANE_LAST)                                                                                           \
+        }                                                                                                              \
+        LANES(LANE_SAVE)                                                                                               \
     }
-    LANES(LANE_SAVE)
+
+RUN_DEFINE(run_4, LANES_4)
+RUN_DEFINE(run_8, LANES_8)
+
+/* Four chains wait for the unit, eight for each other: a lone packet is done sooner among fewer. */
+static void lanes_run(const void *key, struct cfb_lanes *l, unsigned n_used, size_t blocks)
+{
+    if (n_used <= 4)
+        run_4(key, l, blocks);
+    else
+        run_8(key, l, blocks);
 }
 
 static const struct cfb_kernel kernel = {N_LANES, lanes_run};
@@ -146,14 +157,14 @@ static AESNI void blocks_open(const struct cfb_aes *k, uint8_t *p)
 #define BLOCK_LOAD(i)  __m128i f##i = _mm_xor_si128(load(p + CFB_BLOCK * (i - 1)), rk);
 #define BLOCK_STORE(i) store(p + CFB_BLOCK * i, _mm_xor_si128(f##i, load(p + CFB_BLOCK * i)));
 
-    LANES(BLOCK_LOAD)
+    LANES_8(BLOCK_LOAD)
     for (unsigned r = 1; r < k->rounds; r++) {
         rk = k->rk[r];
-        LANES(LANE_ROUND)
+        LANES_8(LANE_ROUND)
     }
     rk = k->rk[k->rounds];
-    LANES(LANE_LAST)
-    LANES(BLOCK_STORE)
+    LANES_8(LANE_LAST)
+    LANES_8(BLOCK_STORE)
 }
 
 /* From the end to the front: a block's keystream comes from the encrypted block before it, which is in place of its

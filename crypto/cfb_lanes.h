@@ -15,15 +15,15 @@ struct cfb_lanes {
 
 struct cfb_kernel {
     unsigned n_lanes;
-    /* Encrypts `blocks` blocks in every lane and updates f; p is the caller's to move on. */
-    void (*run)(const void *key, struct cfb_lanes *l, size_t blocks);
+    /* Encrypts `blocks` blocks in the first n_used lanes, or in more, and updates f; p is the caller's to move on. */
+    void (*run)(const void *key, struct cfb_lanes *l, unsigned n_used, size_t blocks);
 };
 
 /* first: the encrypted IV. key: passed to the kernel. Packets are up to CIPHER_PKT_MAX bytes, in any mix of lengths. */
 void cfb_lanes_seal(const struct cfb_kernel *kernel, const void *key, const uint8_t first[CFB_BLOCK],
                     struct cipher_pkt v[], size_t n);
 
-/* p[0..n) ^= ks[0..n), n below a block. */
+/* p[0..n) ^= ks[0..n), n up to a block. */
 static inline void cfb_xor_short(uint8_t *p, const uint8_t *ks, size_t n)
 {
     for (size_t i = 0; i < n; i++)

@@ -9,17 +9,24 @@
 
 #define VAES __attribute__((target("vaes,avx512f,avx512bw")))
 /* Written out, so that every vector stays in a register of its own. */
-#define VECTORS(X) X(0) X(1) X(2) X(3)
+#define VECTORS_1(X) X(0)
+#define VECTORS_2(X) X(0) X(1)
+#define VECTORS_4(X) X(0) X(1) X(2) X(3)
 
 enum { N_VECTORS = 4, VECTOR = 64, GROUP = N_VECTORS * VECTOR };
 
-/* __builtin_cpu_supports() looks at what the kernel saves (XCR0) too; clang's does not know "vaes". */
-static bool vaes_usable(void)
+/* __builtin_cpu_supports() looks at what the kernel saves (XCR0) too, but clang's does not know "vaes". */
+bool cfb_vaes_in_cpu(void)
 {
     unsigned a, b, c, d;
 
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & bit_VAES);
+}
+
+static bool vaes_usable(void)
+{
     return cfb_aesni_usable() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & bit_VAES);
+           cfb_vaes_in_cpu();
 }
 
 static inline VAES __m512i key_at(const struct cfb_aes *k, unsigned r)
@@ -53,11 +60,6 @@ static inline VAES void lanes_store(uint8_t *const p[4], size_t off, __m512i x)
 #define VECTOR_ROUND(i) f##i = _mm512_aesenc_epi128(f##i, rk);
 #define VECTOR_LAST(i)  f##i = _mm512_aesenclast_epi128(f##i, rk);
 
-static VAES void lanes_run(const void *key, struct cfb_lanes *l, size_t blocks)
-{
-    const struct cfb_aes *k = key;
-    unsigned rounds = k->rounds;
-
 #define VECTOR_LOAD(i) __m512i f##i = _mm512_load_si512(l->f[4 * i]);
 #define VECTOR_FEED(i)                                                                                                 \
     f##i = _mm512_xor_si512(f##i, lanes_load(l->p + 4 * i, off));                                                      \
@@ -65,19 +67,36 @@ static VAES void lanes_run(const void *key, struct cfb_lanes *l, size_t blocks)
     f##i = _mm512_xor_si512(f##i, rk);
 #define VECTOR_SAVE(i) _mm512_store_si512(l->f[4 * i], f##i);
 
-    VECTORS(VECTOR_LOAD)
-    for (size_t off = 0; off < blocks * CFB_BLOCK; off += CFB_BLOCK) {
-        __m512i rk = key_at(k, 0);
-
-        VECTORS(VECTOR_FEED)
-        for (unsigned r = 1; r < rounds; r++) {
-            rk = key_at(k, r);
-            VECTORS(VECTOR_ROUND)
-        }
-        rk = key_at(k, rounds);
-        VECTORS(VECTOR_LAST)
+#define RUN_DEFINE(name, VECTORS)                                                                                      \
+    static VAES void name(const struct cfb_aes *k, struct cfb_lanes *l, size_t blocks)                                 \
+    {                                                                                                                  \
+        VECTORS(VECTOR_LOAD)                                                                                           \
+        for (size_t off = 0; off < blocks * CFB_BLOCK; off += CFB_BLOCK) {                                             \
+            __m512i rk = key_at(k, 0);                                                                                 \
+                                                                                                                       \
+            VECTORS(VECTOR_FEED)                                                                                       \
+            for (unsigned r = 1; r < k->rounds; r++) {                                                                 \
+                rk = key_at(k, r);                                                                                     \
+                VECTORS(VECTOR_ROUND)                                                                                  \
+            }                                                                                                          \
+            rk = key_at(k, k->rounds);                                                                                 \
+            VECTORS(VECTOR_LAST)                                                                                       \
+        }                                                                                                              \
+        VECTORS(VECTOR_SAVE)                                                                                           \
     }
-    VECTORS(VECTOR_SAVE)
+
+RUN_DEFINE(run_4, VECTORS_1)
+RUN_DEFINE(run_8, VECTORS_2)
+RUN_DEFINE(run_16, VECTORS_4)
+
+static void lanes_run(const void *key, struct cfb_lanes *l, unsigned n_used, size_t blocks)
+{
+    if (n_used <= 4)
+        run_4(key, l, blocks);
+    else if (n_used <= 8)
+        run_8(key, l, blocks);
+    else
+        run_16(key, l, blocks);
 }
 
 static const struct cfb_kernel kernel = {4 * N_VECTORS, lanes_run};
@@ -97,14 +116,14 @@ static VAES void group_open(const struct cfb_aes *k, uint8_t *p)
 #define GROUP_LOAD(i)  __m512i f##i = _mm512_xor_si512(_mm512_loadu_si512(p + VECTOR * i - CFB_BLOCK), rk);
 #define GROUP_STORE(i) _mm512_storeu_si512(p + VECTOR * i, _mm512_xor_si512(f##i, _mm512_loadu_si512(p + VECTOR * i)));
 
-    VECTORS(GROUP_LOAD)
+    VECTORS_4(GROUP_LOAD)
     for (unsigned r = 1; r < k->rounds; r++) {
         rk = key_at(k, r);
-        VECTORS(VECTOR_ROUND)
+        VECTORS_4(VECTOR_ROUND)
     }
     rk = key_at(k, k->rounds);
-    VECTORS(VECTOR_LAST)
-    VECTORS(GROUP_STORE)
+    VECTORS_4(VECTOR_LAST)
+    VECTORS_4(GROUP_STORE)
 }
 
 /* Opens n bytes at p, 1..VECTOR, touching no others; the block before them is still encrypted. */

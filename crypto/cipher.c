@@ -19,16 +19,19 @@ const uint8_t cipher_cfb_iv[CIPHER_CFB_IV] = {0xa7, 0x73, 0x4f, 0x9c, 0x12, 0xac
 const struct cipher_ops *const cipher_table[] = {
 #if defined(__x86_64__)
     &cfb_vaes_aes,
+    &cfb_vaes256_aes,
     &cfb_aesni_aes,
 #endif
     &cipher_gcrypt_aes,
 #if defined(__x86_64__)
     &cfb_vaes_aes128,
+    &cfb_vaes256_aes128,
     &cfb_aesni_aes128,
 #endif
     &cipher_gcrypt_aes128,
 #if defined(__x86_64__)
     &cfb_vaes_aes192,
+    &cfb_vaes256_aes192,
     &cfb_aesni_aes192,
 #endif
     &cipher_gcrypt_aes192,

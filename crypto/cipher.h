@@ -26,7 +26,7 @@ struct cipher_ops {
     bool (*usable)(void);         /* NULL: always */
     size_t (*state_size)(void);
     int (*init)(void *state, const uint8_t *key);               /* 0, -errno */
-    void (*seal)(void *state, struct cipher_pkt v[], size_t n); /* encrypts p[0..len) (AEAD: the body, writes the tag) */
+    void (*seal)(void *state, struct cipher_pkt v[], size_t n); /* encrypts p[0..len); AEAD: the body, writes the tag */
     void (*open)(void *state, struct cipher_pkt v[], size_t n);
     void (*fini)(void *state);    /* releases what init took; the state itself is wiped by the caller */
 };
@@ -48,8 +48,8 @@ enum cipher_family cipher_family(const struct cipher *c);
 unsigned cipher_head(const struct cipher *c);                   /* bytes before the payload: 20, 12, 0 */
 unsigned cipher_tail(const struct cipher *c);                   /* bytes behind it: 0, 16, 0 */
 
-/* Seals datagrams in place: v[i].p has cipher_head() bytes free in front and cipher_tail() behind the payload, both counted
- * in len. Fills in nonce (from nonces: 16 bytes for each packet) and CRC, then encrypts. */
+/* Seals datagrams in place: v[i].p has cipher_head() bytes free in front and cipher_tail() behind the payload, both
+ * counted in len. Fills in nonce (from nonces: 16 bytes for each packet) and CRC, then encrypts. */
 void cipher_seal(struct cipher *c, struct cipher_pkt v[], size_t n, const uint8_t (*nonces)[16]);
 /* Opens datagrams in place and checks CRC or tag: v[i].ok. The payload is p[head .. len-tail). A packet shorter than
  * head + tail, or longer than CIPHER_PKT_MAX, is not ok. */

@@ -1,4 +1,4 @@
-/* crypto/cipher_xor.c - the ciphers that hide nothing: a fixed pad, identity under nonce and checksum, nothing at all. */
+/* crypto/cipher_xor.c - the ciphers that hide nothing: a fixed pad, identity with nonce and checksum, nothing. */
 #include <string.h>
 
 #include "core/base/err.h"

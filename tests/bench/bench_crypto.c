@@ -66,7 +66,7 @@ static int row_bench(const struct cipher_ops *ops, const uint8_t key[CIPHER_KEY]
     if (cipher_new_impl(&c, ops, key))
         return 1;
     seal = speed(c, batch_seal);
-    printf("%-12s %-10s seal %6.2f  open %6.2f GB/s\n", ops->name, ops->impl, seal, speed(c, batch_open));
+    printf("%-12s %-12s seal %6.2f  open %6.2f GB/s\n", ops->name, ops->impl, seal, speed(c, batch_open));
     cipher_free(c);
     return 0;
 }
