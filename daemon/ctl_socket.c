@@ -1,0 +1,93 @@
+/* daemon/ctl_socket.c - a listening unix socket in the file system that goes when its owner does. */
+#include "daemon/ctl_socket.h"
+
+#include "core/base/err.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { BACKLOG = 16 };
+
+static int new_socket(void)
+{
+    return socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+/* Makes way at the path: a socket that refuses connections has lost its daemon. */
+static int remove_stale(const struct sockaddr_un *a)
+{
+    struct stat st;
+    int fd, e;
+
+    if (lstat(a->sun_path, &st))
+        return errno == ENOENT ? 0 : err_say(-errno, "control socket %s", a->sun_path);
+    if (!S_ISSOCK(st.st_mode))
+        return err_say(-EEXIST, "control socket %s: not a socket", a->sun_path);
+    fd = new_socket();
+    if (fd < 0)
+        return err_say(-errno, "control socket");
+    e = connect(fd, (const struct sockaddr *)a, sizeof *a) ? errno : 0;
+    close(fd);
+    if (!e || e == EAGAIN)
+        return err_say(-EADDRINUSE, "control socket %s: somebody listens there", a->sun_path);
+    if (e != ECONNREFUSED)
+        return err_say(-e, "control socket %s", a->sun_path);
+    if (unlink(a->sun_path) && errno != ENOENT)
+        return err_say(-errno, "remove stale control socket %s", a->sun_path);
+    return 0;
+}
+
+static int bind_and_listen(struct ctl_socket *s, const struct sockaddr_un *a, mode_t mode)
+{
+    struct stat st;
+
+    s->fd = new_socket();
+    if (s->fd < 0)
+        return -errno;
+    /* the new name gets the mode of the socket: nobody but us until it is the right one, whatever the umask */
+    if (fchmod(s->fd, 0600) || bind(s->fd, (const struct sockaddr *)a, sizeof *a))
+        return -errno;
+    s->path = strdup(a->sun_path);
+    if (!s->path || lstat(a->sun_path, &st))
+        return s->path ? -errno : -ENOMEM;
+    s->dev = st.st_dev;
+    s->ino = st.st_ino;
+    if (listen(s->fd, BACKLOG) || chmod(a->sun_path, mode))
+        return -errno;
+    return 0;
+}
+
+int ctl_socket_open(struct ctl_socket *s, const char *path, mode_t mode)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int r;
+
+    *s = (struct ctl_socket){.fd = -1};
+    if (strlen(path) >= sizeof a.sun_path)
+        return err_say(-ENAMETOOLONG, "control socket %s", path);
+    memcpy(a.sun_path, path, strlen(path) + 1);
+    r = remove_stale(&a);
+    if (r)
+        return r;
+    r = bind_and_listen(s, &a, mode);
+    if (r) {
+        ctl_socket_close(s);
+        return err_say(r, "control socket %s", path);
+    }
+    return 0;
+}
+
+void ctl_socket_close(struct ctl_socket *s)
+{
+    struct stat st;
+
+    if (s->path && !lstat(s->path, &st) && st.st_dev == s->dev && st.st_ino == s->ino)
+        unlink(s->path);
+    if (s->fd >= 0)
+        close(s->fd);
+    free(s->path);
+    *s = (struct ctl_socket){.fd = -1};
+}
