@@ -39,6 +39,7 @@ static int gcrypt_start(void)
     if (!gcry_check_version("1.9.0")) /* the first with SM4 */
         return err_say(-ENOTSUP, "libgcrypt %s is older than 1.9", gcry_check_version(NULL));
     gcry_control(GCRYCTL_DISABLE_SECMEM_WARN);
+    gcry_control(GCRYCTL_DISABLE_PRIV_DROP); /* else some builds give up every capability once the pool is locked */
     gcry_control(GCRYCTL_INIT_SECMEM, SECMEM_POOL, 0);
     gcry_control(GCRYCTL_AUTO_EXPAND_SECMEM, SECMEM_POOL, 0);
     gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);

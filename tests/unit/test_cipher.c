@@ -514,7 +514,7 @@ static void test_heads_and_tails(void **state)
     }
 }
 
-/* Keys libraries like to refuse (weak for DES: all zero, all ones), and more ciphers at once than locked memory holds. */
+/* Keys that libraries refuse (weak for DES: all zero, all ones), and more ciphers than locked memory holds. */
 static void check_key(const struct cipher_ops *ops, const uint8_t *key)
 {
     uint8_t content[200] = {0}, nonces[1][16] = {{3}};

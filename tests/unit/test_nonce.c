@@ -1,4 +1,4 @@
-/* tests/unit/test_nonce.c - the generator: replayable, unpredictable enough to never repeat, unique where it must be. */
+/* tests/unit/test_nonce.c - the generator: it replays, does not repeat, and is unique where it must be. */
 #include "crypto/nonce.h"
 
 #include <stdlib.h>
