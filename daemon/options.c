@@ -22,20 +22,21 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-static const char usage[] = "Usage: kcptund [-c FILE] [-t | -T [--show-secrets]]\n"
-                            "Carries TCP over KCP on UDP, between servers and clients of the kcptun protocol.\n"
-                            "\n"
-                            "  -c, --config FILE   read FILE instead of " DEFAULT_FILE "\n"
-                            "  -t, --test          check the configuration, say OK and exit\n"
-                            "  -T, --print         check it, print it in full and exit\n"
-                            "      --show-secrets  with -T: print keys, too\n"
-                            "  -h, --help          this text and every key of the configuration\n"
-                            "  -V, --version       the version\n"
-                            "\n"
-                            "Signals: HUP reloads, TERM ends after the peers were told, INT ends, USR1 opens the log "
-                            "file again.\n"
-                            "Exit status: 0 done, 1 failed, 64 wrong usage, 78 the configuration has errors.\n"
-                            "\n";
+static const char usage[] =
+    "Usage: kcptund [-c FILE] [-t | -T [--show-secrets]]\n"
+    "Carries TCP over KCP on UDP, between servers and clients of the kcptun protocol.\n"
+    "\n"
+    "  -c, --config FILE   read FILE instead of " DEFAULT_FILE "\n"
+    "  -t, --test          check the configuration, say OK and exit\n"
+    "  -T, --print         check it, print it in full and exit\n"
+    "      --show-secrets  with -T: print keys, too\n"
+    "  -h, --help          this text and every key of the configuration\n"
+    "  -V, --version       the version\n"
+    "\n"
+    "Signals: TERM and INT end (what runs gets draintime; a second one ends at once), HUP opens the\n"
+    "log file again, USR1 writes the counters to the log.\n"
+    "Exit status: 0 done, 1 failed, 64 wrong usage, 78 the configuration has errors.\n"
+    "\n";
 
 static int mistake(int *status, const char *what, const char *which)
 {

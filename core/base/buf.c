@@ -16,24 +16,24 @@
 #endif
 #ifdef HAVE_ASAN
 #include <sanitizer/asan_interface.h>
-#define POISON(p, n) ASAN_POISON_MEMORY_REGION(p, n)
+#define POISON(p, n)   ASAN_POISON_MEMORY_REGION(p, n)
 #define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
 #else
-#define POISON(p, n) ((void)(p), (void)(n))
+#define POISON(p, n)   ((void)(p), (void)(n))
 #define UNPOISON(p, n) ((void)(p), (void)(n))
 #endif
 
 enum {
-    SLAB_SIZE = 256 * 1024,       /* also its alignment: a buffer finds its slab by masking its address */
-    KEEP_SLABS = 1,               /* empty slabs a pool keeps against thrashing */
+    SLAB_SIZE = 256 * 1024, /* also its alignment: a buffer finds its slab by masking its address */
+    KEEP_SLABS = 1, /* empty slabs a pool keeps against thrashing */
     PIECES_MIN = 8,
 };
 
 struct slab {
     struct buf_pool *pool;
-    struct list node;             /* in pool->partial while it has a free buffer */
+    struct list node; /* in pool->partial while it has a free buffer */
     struct buf *free;
-    uint32_t in_use, carved;      /* buffers out; buffers ever handed out of fresh memory */
+    uint32_t in_use, carved; /* buffers out; buffers ever handed out of fresh memory */
 };
 
 struct buf_pool {
@@ -77,8 +77,7 @@ struct buf_pool *buf_pool_free(struct buf_pool *p)
     if (!p)
         return NULL;
     assert(p->in_use == 0);
-    LIST_EACH(s, &p->partial, struct slab, node)
-    {
+    LIST_EACH(s, &p->partial, struct slab, node) {
         slab_free(p, s);
     }
     free(p);
