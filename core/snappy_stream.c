@@ -152,6 +152,8 @@ static int store(struct snappy_unpack *u, struct bytes b)
 {
     uint32_t whole = u->body_have + u->body_left, need = u->body_have + (uint32_t)b.len;
 
+    if (!b.len)
+        return 0;
     if (need > u->body_cap) {
         uint32_t cap = MIN(whole, MAX(need, MAX(2 * u->body_cap, (uint32_t)BODY_STEP)));
         uint8_t *body = realloc(u->body, cap);
