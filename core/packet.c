@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOOK_MIN = 12 };           /* the shortest payload the newest peer considers */
+enum { LOOK_MIN = 12 }; /* the shortest payload the newest peer considers */
 
 int packet_batch_init(struct packet_batch *b)
 {

@@ -14,36 +14,38 @@
 #include <string.h>
 
 enum {
-    FEC_GROUPS_KEPT = 8,          /* groups back in which a lost packet can still be recovered */
+    FEC_GROUPS_KEPT = 8, /* groups back in which a lost packet can still be recovered */
     PARITY_PAUSE_US = 500 * 1000, /* a group whose last packet came this long after the one before gets no parity:
                                    * what it protected was acknowledged or sent again long ago */
-    BEHIND_US = 1500 * 1000,      /* the peer's una stays behind ours this long, in at least ... */
-    BEHIND_MIN = 4,               /* ... so many datagrams in a row: it has lost its state */
-    PROBES = 5,                   /* in the second half of the peer timeout */
-    IDLE_TRIM_US = 1000 * 1000,   /* rings go back after this long without data */
+    BEHIND_US = 1500 * 1000, /* the peer's una stays behind ours this long, in at least ... */
+    BEHIND_MIN = 4, /* ... so many datagrams in a row: it has lost its state */
+    PROBES = 10, /* in a whole peer timeout, when it has begun to look like one */
+    PROBE_BUSY_US = 1000 * 1000, /* silence that is suspicious while the peer owes acknowledgements */
+    PROBE_BEHIND_US = 400 * 1000, /* between probes of a peer that seems to have lost its state */
+    IDLE_TRIM_US = 1000 * 1000, /* rings go back after this long without data */
 };
 
 /* The compressed way out: one multiplexer frame becomes one chunk, which the segments then eat. */
 struct zout {
     struct snappy_pack pack;
-    uint8_t *frame, *chunk;       /* on demand: 8 + frame_max bytes, and room for its chunk */
-    size_t at, len;               /* chunk[at .. len) waits */
+    uint8_t *frame, *chunk; /* on demand: 8 + frame_max bytes, and room for its chunk */
+    size_t at, len; /* chunk[at .. len) waits */
 };
 
 struct session {
     struct session_params p;
     struct arq *arq;
     struct smux *smux;
-    struct fec_encoder *enc;      /* NULL: we send no FEC */
-    struct fec_decoder *dec;      /* on demand */
+    struct fec_encoder *enc; /* NULL: we send no FEC */
+    struct fec_decoder *dec; /* on demand */
     struct snappy_unpack *unpack; /* NULL: no compression */
     struct zout z;
-    struct bufq raw, plain;       /* bytes before and behind decompression that wait for room in the multiplexer */
-    struct buf *held;             /* chunks whose bytes are lent to the multiplexer until it settles */
+    struct bufq raw, plain; /* bytes before and behind decompression that wait for room in the multiplexer */
+    struct buf *held; /* chunks whose bytes are lent to the multiplexer until it settles */
     enum session_end end;
-    bool emitting;                /* a flush was decided and is not wholly written */
+    bool emitting; /* a flush was decided and is not wholly written */
     bool trimmed;
-    struct tick born, heard, behind_since, last_data, next_nop, next_probe, active;
+    struct tick born, heard, behind_since, last_data, next_nop, last_probe, active;
     uint64_t in_bytes, out_bytes, retrans;
 };
 
@@ -60,10 +62,17 @@ static struct arq *make_arq(struct session *s, uint16_t mtu)
 {
     const struct session_params *p = &s->p;
     const struct arq_params ap = {
-        .conv = p->conv, .mtu = mtu,
-        .snd_wnd = (uint16_t)p->snd_wnd, .rcv_wnd = (uint16_t)p->rcv_wnd,
-        .nodelay = p->nodelay, .interval_ms = p->interval_ms, .resend = p->resend, .nocwnd = p->nocwnd,
-        .pool = p->pool, .pull = pull, .ctx = s,
+        .conv = p->conv,
+        .mtu = mtu,
+        .snd_wnd = (uint16_t)p->snd_wnd,
+        .rcv_wnd = (uint16_t)p->rcv_wnd,
+        .nodelay = p->nodelay,
+        .interval_ms = p->interval_ms,
+        .resend = p->resend,
+        .nocwnd = p->nocwnd,
+        .pool = p->pool,
+        .pull = pull,
+        .ctx = s,
     };
 
     return arq_new(&ap);
@@ -72,9 +81,14 @@ static struct arq *make_arq(struct session *s, uint16_t mtu)
 static struct smux *make_smux(const struct session_params *p)
 {
     const struct smux_params sp = {
-        .client = p->client, .ver = p->smux_ver, .frame_max = p->frame_max,
-        .session_buf = p->session_buf, .stream_buf = p->stream_buf,
-        .send_buf = 64 * 1024, .max_streams = p->max_streams, .pool = p->pool,
+        .client = p->client,
+        .ver = p->smux_ver,
+        .frame_max = p->frame_max,
+        .session_buf = p->session_buf,
+        .stream_buf = p->stream_buf,
+        .send_buf = 64 * 1024,
+        .max_streams = p->max_streams,
+        .pool = p->pool,
     };
 
     return smux_new(&sp);
@@ -91,7 +105,6 @@ struct session *session_new(const struct session_params *p, struct tick now)
     s->p = *p;
     s->born = s->heard = s->active = now;
     s->next_nop = tick_add_ms(now, p->keepalive_ms);
-    s->next_probe = tick_add_ms(now, p->peer_timeout_ms / 2);
     s->arq = p->mtu > overhead ? make_arq(s, (uint16_t)(p->mtu - overhead)) : NULL;
     s->smux = make_smux(p);
     if (fec)
@@ -278,7 +291,6 @@ static bool heard(struct session *s, struct tick now)
     const struct arq_state *a = arq_state(s->arq);
 
     s->heard = now;
-    s->next_probe = tick_add_ms(now, s->p.peer_timeout_ms / 2);
     if (a->behind == 0)
         s->behind_since = now;
     else if (a->behind >= BEHIND_MIN && tick_since_us(now, s->behind_since) >= BEHIND_US)
@@ -433,6 +445,20 @@ static bool emit(struct session *s, struct packet_batch *out, void *to, struct t
     return true;
 }
 
+/* When the peer is to be asked for a sign of life: after half the timeout at rest, sooner if it owes an answer or its
+ * last one was strange; every peer answers a WASK. */
+static struct tick next_probe(const struct session *s)
+{
+    const struct arq_state *a = arq_state(s->arq);
+    uint64_t limit_us = s->p.peer_timeout_ms * UINT64_C(1000);
+    struct tick quiet;
+
+    if (a->behind)
+        return tick_add_us(tick_max(s->last_probe, s->behind_since), PROBE_BEHIND_US);
+    quiet = tick_add_us(s->heard, a->n_inflight ? MIN((uint64_t)PROBE_BUSY_US, limit_us / 2) : limit_us / 2);
+    return tick_max(quiet, tick_add_us(s->last_probe, limit_us / PROBES));
+}
+
 /* Timers other than the engine's: keepalive, probing, death. */
 static bool tend(struct session *s, struct tick now)
 {
@@ -440,9 +466,9 @@ static bool tend(struct session *s, struct tick now)
 
     if (silent_us >= limit_us)
         return end(s, SESSION_SILENT);
-    if (!tick_before(now, s->next_probe)) {
+    if (!tick_before(now, next_probe(s))) {
         arq_probe(s->arq);
-        s->next_probe = tick_add_us(now, limit_us / 2 / PROBES);
+        s->last_probe = now;
     }
     if (!tick_before(now, s->next_nop)) {
         smux_keepalive(s->smux);
@@ -500,7 +526,7 @@ int session_poll(struct session *s, struct packet_batch *out, void *to, struct t
 struct tick session_deadline(const struct session *s, struct tick now)
 {
     uint32_t due = arq_due_in_ms(s->arq, tick_ms(now));
-    struct tick t = tick_min(s->next_nop, s->next_probe);
+    struct tick t = tick_min(s->next_nop, next_probe(s));
 
     if (s->end)
         return now;
@@ -561,14 +587,23 @@ void session_info(const struct session *s, struct session_info *out, struct tick
     if (s->dec)
         fec_decoder_shape(s->dec, &d, &p, &sure);
     *out = (struct session_info){
-        .conv = s->p.conv, .srtt_ms = a->srtt_ms, .rto_ms = a->rto_ms, .inflight = a->n_inflight,
-        .rmt_wnd = a->rmt_wnd, .cwnd = a->cwnd, .streams = smux_streams(s->smux), .queued = smux_backlog(s->smux),
-        .in_bytes = s->in_bytes, .out_bytes = s->out_bytes, .retrans = s->retrans,
-        .age_ms = tick_since_us(now, s->born) / 1000, .heard_ms = tick_since_us(now, s->heard) / 1000,
-        .fec_data = (uint16_t)(sure ? d : 0), .fec_parity = (uint16_t)(sure ? p : 0),
+        .conv = s->p.conv,
+        .srtt_ms = a->srtt_ms,
+        .rto_ms = a->rto_ms,
+        .inflight = a->n_inflight,
+        .rmt_wnd = a->rmt_wnd,
+        .cwnd = a->cwnd,
+        .streams = smux_streams(s->smux),
+        .queued = smux_backlog(s->smux),
+        .in_bytes = s->in_bytes,
+        .out_bytes = s->out_bytes,
+        .retrans = s->retrans,
+        .age_ms = tick_since_us(now, s->born) / 1000,
+        .heard_ms = tick_since_us(now, s->heard) / 1000,
+        .fec_data = (uint16_t)(sure ? d : 0),
+        .fec_parity = (uint16_t)(sure ? p : 0),
         .peer_is_ours = smux_peer_is_ours(s->smux),
-        .memory = sizeof *s + arq_memory(s->arq) + smux_memory(s->smux) +
-                  (s->enc ? fec_encoder_memory(s->enc) : 0) + (s->dec ? fec_decoder_memory(s->dec) : 0) +
-                  (s->unpack ? snappy_unpack_memory(s->unpack) : 0),
+        .memory = sizeof *s + arq_memory(s->arq) + smux_memory(s->smux) + (s->enc ? fec_encoder_memory(s->enc) : 0) +
+                  (s->dec ? fec_decoder_memory(s->dec) : 0) + (s->unpack ? snappy_unpack_memory(s->unpack) : 0),
     };
 }

@@ -12,14 +12,14 @@
 
 enum { ASKS = 16, WAIT_US = 2000000 };
 
-struct ask {                      /* a query that waits for the workers */
+struct ask { /* a query that waits for the workers */
     bool used;
     uint64_t number;
     struct ctl_query q;
-    const char *profile;          /* only this one; NULL: all. Inside q */
-    unsigned missing;             /* workers that have not answered */
+    const char *profile; /* only this one; NULL: all. Inside q */
+    unsigned missing; /* workers that have not answered */
     struct tick until;
-    struct mail_listed *lists;    /* one per worker; rows NULL until it answers */
+    struct mail_listed *lists; /* one per worker; rows NULL until it answers */
 };
 
 struct answers {
@@ -91,15 +91,14 @@ static json_t *row_json(const struct session_row *r, unsigned worker)
 
     snprintf(id, sizeof id, "%u.%llu", worker, (unsigned long long)(r->id & UINT64_C(0xffffffffffff)));
     snprintf(conv, sizeof conv, "%08x", i->conv);
-    return json_pack("{ss ss ss si si ss si si si si si sI sI sI sI sI sI sb sI s[ii]}",
-                     "id", id, "conv", conv, "remote", net_addr_text(&r->remote), "worker", (int)worker,
-                     "age_s", (int)(i->age_ms / 1000), "state", r->state, "streams", (int)i->streams,
-                     "srtt_ms", (int)i->srtt_ms, "rto_ms", (int)i->rto_ms, "inflight", (int)i->inflight,
-                     "cwnd", (int)i->cwnd, "rmt_wnd", (json_int_t)i->rmt_wnd, "queued_bytes", (json_int_t)i->queued,
-                     "in_bytes", (json_int_t)i->in_bytes, "out_bytes", (json_int_t)i->out_bytes,
-                     "retrans", (json_int_t)i->retrans, "heard_ms", (json_int_t)i->heard_ms,
-                     "ours", i->peer_is_ours, "memory", (json_int_t)i->memory,
-                     "peer_fec", (int)i->fec_data, (int)i->fec_parity);
+    return json_pack("{ss ss ss si si ss si si si si si sI sI sI sI sI sI sb sI s[ii]}", "id", id, "conv", conv,
+                     "remote", net_addr_text(&r->remote), "worker", (int)worker, "age_s", (int)(i->age_ms / 1000),
+                     "state", r->state, "streams", (int)i->streams, "srtt_ms", (int)i->srtt_ms, "rto_ms",
+                     (int)i->rto_ms, "inflight", (int)i->inflight, "cwnd", (int)i->cwnd, "rmt_wnd",
+                     (json_int_t)i->rmt_wnd, "queued_bytes", (json_int_t)i->queued, "in_bytes", (json_int_t)i->in_bytes,
+                     "out_bytes", (json_int_t)i->out_bytes, "retrans", (json_int_t)i->retrans, "heard_ms",
+                     (json_int_t)i->heard_ms, "ours", i->peer_is_ours, "memory", (json_int_t)i->memory, "peer_fec",
+                     (int)i->fec_data, (int)i->fec_parity);
 }
 
 static json_t *sessions_json(const struct answers *a, const struct ask *k, unsigned profile)
@@ -180,7 +179,8 @@ static bool begin_stats(struct answers *a, struct ctl_query *q, struct tick now)
     k->profile = profile ? json_string_value(profile) : NULL;
     k->until = tick_add_us(now, WAIT_US);
     for (unsigned i = 0; i < a->sh->n_workers; i++)
-        k->missing += post_put(a->sh->post, a->sh->n_workers, i, MAIL_LIST, bytes_of(&m, sizeof m), bytes_of(NULL, 0)) == 0;
+        k->missing +=
+            post_put(a->sh->post, a->sh->n_workers, i, MAIL_LIST, bytes_of(&m, sizeof m), bytes_of(NULL, 0)) == 0;
     return true;
 }
 

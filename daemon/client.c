@@ -11,27 +11,27 @@
 #include <unistd.h>
 
 enum {
-    WAITING_MAX = 1024,           /* connections a slot holds while its session is being dialled */
+    WAITING_MAX = 1024, /* connections a slot holds while its session is being dialled */
     BACKOFF_MIN_MS = 250,
     BACKOFF_MAX_MS = 8000,
 };
 
 struct slot {
     struct client *client;
-    struct peer *peer;            /* NULL: to be dialled */
-    struct timer retry;           /* after a failed dial, while connections wait */
+    struct peer *peer; /* NULL: to be dialled */
+    struct timer retry; /* after a failed dial, while connections wait */
     uint32_t backoff_ms;
-    struct tick since;            /* the oldest connection waits since then */
-    int *fds;                     /* connections that wait */
+    struct tick since; /* the oldest connection waits since then */
+    int *fds; /* connections that wait */
     unsigned n_fds, cap_fds;
 };
 
 struct client {
     struct tunnel *tunnel;
-    struct io_src src;            /* the local listener, on its home worker; fd -1 elsewhere */
+    struct io_src src; /* the local listener, on its home worker; fd -1 elsewhere */
     struct name remote;
-    struct slot *slots;           /* conf->conn of them; those of this worker are in use */
-    uint16_t next;                /* whose turn it is */
+    struct slot *slots; /* conf->conn of them; those of this worker are in use */
+    uint16_t next; /* whose turn it is */
 };
 
 static unsigned slot_worker(const struct client *c, unsigned slot)
@@ -60,8 +60,8 @@ static int listen_local(struct client *c)
         return err_say(-EINVAL, "%s:%u: localaddr = %s: not an address", t->conf->file, t->conf->line, a->host);
     fd = net_listen(a->path ? NULL : &addr, a->path);
     if (fd == -EAFNOSUPPORT && !a->path && !*a->host) {
-        addr = (struct sockaddr_any){.in = {.sin_family = AF_INET, .sin_port = htons(a->port_min)},
-                                     .len = sizeof addr.in};
+        addr =
+            (struct sockaddr_any){.in = {.sin_family = AF_INET, .sin_port = htons(a->port_min)}, .len = sizeof addr.in};
         fd = net_listen(&addr, NULL);
     }
     if (fd < 0)
@@ -135,7 +135,10 @@ static int open_socket(struct tunnel *t, const struct sockaddr_any *to)
 {
     const struct conf_profile *c = t->conf;
     struct net_udp_params p = {
-        .family = to->sa.sa_family, .sockbuf = c->sockbuf, .dscp = (uint8_t)c->dscp, .interface = c->interface,
+        .family = to->sa.sa_family,
+        .sockbuf = c->sockbuf,
+        .dscp = (uint8_t)c->dscp,
+        .interface = c->interface,
     };
     uint32_t got;
     int fd;
@@ -152,8 +155,8 @@ static int open_socket(struct tunnel *t, const struct sockaddr_any *to)
         return r;
     }
     if (fd >= 0 && got < c->sockbuf)
-        log_info("%s: the kernel gives %u of %u bytes of socket buffer: raise net.core.rmem_max and wmem_max", c->name, got,
-                 c->sockbuf);
+        log_info("%s: the kernel gives %u of %u bytes of socket buffer: raise net.core.rmem_max and wmem_max", c->name,
+                 got, c->sockbuf);
     return fd;
 }
 

@@ -12,14 +12,14 @@ enum { BOX_SIZE = 1 << 19 };
 struct thread {
     _Alignas(64) atomic_bool sleeping;
     int fd;
-    unsigned next;                /* sender whose box is read next, so that none is starved */
-    struct mailbox *reading;      /* the box of the letter on loan */
+    unsigned next; /* sender whose box is read next, so that none is starved */
+    struct mailbox *reading; /* the box of the letter on loan */
 };
 
 struct post {
     unsigned n;
     struct thread *threads;
-    struct mailbox *boxes[];      /* [from * n + to] */
+    struct mailbox *boxes[]; /* [from * n + to] */
 };
 
 struct post *post_new(unsigned n)

@@ -31,7 +31,7 @@ struct daemon {
     struct ctl *ctl;
     struct answers *answers;
     int signals;
-    unsigned running;             /* workers whose thread goes on */
+    unsigned running; /* workers whose thread goes on */
     bool draining;
     int result;
 };

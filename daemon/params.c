@@ -33,7 +33,7 @@ struct session_params params_session(const struct conf_profile *c, const struct 
     };
 }
 
-struct phrase {                   /* where a pass phrase is used */
+struct phrase { /* where a pass phrase is used */
     const char *text;
     uint8_t *key;
 };

@@ -10,7 +10,7 @@ enum {
     SLOTS_MIN = 16,
     ROUTE_IDLE_US = 120 * 1000000, /* an address not heard of for so long is forgotten */
     MIXED_US = 60 * 1000000,
-    GRAVE_US = 60 * 1000000,       /* longer than a peer goes on retransmitting before it gives up */
+    GRAVE_US = 60 * 1000000, /* longer than a peer goes on retransmitting before it gives up */
 };
 
 static uint64_t mix(uint64_t x)
@@ -82,8 +82,7 @@ static int grow_convs(struct peers *ps)
     free(ps->convs);
     ps->convs = v;
     ps->n_convs = n;
-    LIST_EACH(p, &ps->all, struct peer, all)
-    {
+    LIST_EACH(p, &ps->all, struct peer, all) {
         list_init(&p->by_conv);
         list_push(conv_slot(ps, session_conv(p->session)), &p->by_conv);
     }
@@ -116,8 +115,7 @@ struct peer *peers_find(struct peers *ps, uint32_t conv, const struct sockaddr_a
 {
     if (!ps->count)
         return NULL;
-    LIST_EACH(p, conv_slot(ps, conv), struct peer, by_conv)
-    {
+    LIST_EACH(p, conv_slot(ps, conv), struct peer, by_conv) {
         if (session_conv(p->session) == conv && net_addr_equal(&p->remote, a))
             return p;
     }
@@ -128,8 +126,7 @@ struct peer *peers_find_conv(struct peers *ps, uint32_t conv)
 {
     if (!ps->count)
         return NULL;
-    LIST_EACH(p, conv_slot(ps, conv), struct peer, by_conv)
-    {
+    LIST_EACH(p, conv_slot(ps, conv), struct peer, by_conv) {
         if (session_conv(p->session) == conv)
             return p;
     }
@@ -149,8 +146,7 @@ static int grow_routes(struct peers *ps)
     free(ps->routes);
     ps->routes = v;
     ps->n_routes = n;
-    LIST_EACH(r, &ps->lru, struct route, lru)
-    {
+    LIST_EACH(r, &ps->lru, struct route, lru) {
         list_init(&r->bucket);
         list_push(route_slot(ps, &r->addr), &r->bucket);
     }
@@ -172,8 +168,7 @@ struct route *routes_find(struct peers *ps, const struct sockaddr_any *a, struct
 {
     if (!ps->route_count)
         return NULL;
-    LIST_EACH(r, route_slot(ps, a), struct route, bucket)
-    {
+    LIST_EACH(r, route_slot(ps, a), struct route, bucket) {
         if (!net_addr_equal(&r->addr, a))
             continue;
         r->seen = now;

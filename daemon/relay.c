@@ -14,17 +14,17 @@ enum { VIEWS = 64 };
 
 struct relay {
     struct io_src src;
-    struct timer timer;           /* dialtimeout, then closewait */
-    struct list node;             /* in peer->relays */
+    struct timer timer; /* dialtimeout, then closewait */
+    struct list node; /* in peer->relays */
     struct peer *peer;
-    struct smux_stream *st;       /* NULL: over, waiting for IO_GONE */
-    struct list waiting;          /* in tunnel->waiting while the target's name is resolved */
-    unsigned tried;               /* addresses of the target */
-    int failed;                   /* the address before was refused: its socket is being closed */
+    struct smux_stream *st; /* NULL: over, waiting for IO_GONE */
+    struct list waiting; /* in tunnel->waiting while the target's name is resolved */
+    unsigned tried; /* addresses of the target */
+    int failed; /* the address before was refused: its socket is being closed */
     bool connected;
-    bool reading, writing;        /* asked of io */
-    bool in_done;                 /* local end-of-file seen: our direction of the stream is finished */
-    bool out_done;                /* the peer's end-of-file was passed on */
+    bool reading, writing; /* asked of io */
+    bool in_done; /* local end-of-file seen: our direction of the stream is finished */
+    bool out_done; /* the peer's end-of-file was passed on */
 };
 
 struct relay *relay_of_src(struct io_src *s)

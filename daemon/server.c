@@ -44,8 +44,8 @@ static int open_socket(struct tunnel *t, uint16_t port)
         fd = net_udp_open(&p, &got);
     }
     if (fd >= 0 && got < c->sockbuf && t->w->id == 0 && port == c->listen.port_min)
-        log_warning("%s: the kernel gives %u of %u bytes of socket buffer: raise net.core.rmem_max and wmem_max", c->name,
-                    got, c->sockbuf);
+        log_warning("%s: the kernel gives %u of %u bytes of socket buffer: raise net.core.rmem_max and wmem_max",
+                    c->name, got, c->sockbuf);
     return fd;
 }
 
@@ -101,7 +101,7 @@ bool server_allows(const struct tunnel *t, const struct sockaddr_any *from)
 
 /* ---- from datagram to session ---- */
 
-struct arrival {                  /* an opened datagram on the worker that owns its conversation */
+struct arrival { /* an opened datagram on the worker that owns its conversation */
     struct io_src *sock;
     const struct sockaddr_any *from, *to;
     unsigned key;
@@ -192,8 +192,12 @@ static void arrive(struct tunnel *t, const struct arrival *a, struct route *rt)
 static void hand_over(struct tunnel *t, const struct arrival *a, unsigned owner)
 {
     const struct mail_datagram m = {
-        .tunnel = t->index, .listener = CONTAINER(a->sock, struct listener, src)->index,
-        .conv = a->conv, .key = a->key, .from = *a->from, .to = *a->to,
+        .tunnel = t->index,
+        .listener = CONTAINER(a->sock, struct listener, src)->index,
+        .conv = a->conv,
+        .key = a->key,
+        .from = *a->from,
+        .to = *a->to,
     };
 
     if (post_put(t->w->sh->post, t->w->id, owner, MAIL_DATAGRAM, bytes_of(&m, sizeof m), a->payload))
@@ -231,8 +235,12 @@ void server_handed(struct tunnel *t, const struct mail_datagram *m, struct bytes
 {
     struct packet_info info;
     struct arrival a = {
-        .from = &m->from, .to = &m->to,
-        .key = m->key, .conv = m->conv, .info = &info, .payload = payload,
+        .from = &m->from,
+        .to = &m->to,
+        .key = m->key,
+        .conv = m->conv,
+        .info = &info,
+        .payload = payload,
     };
     struct peer *p;
 

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { RUN_MAX = 1024 };          /* datagrams in one run at most: 64 KiB of the smallest that could pass */
+enum { RUN_MAX = 1024 }; /* datagrams in one run at most: 64 KiB of the smallest that could pass */
 
 int tunnel_new(struct tunnel **tp, struct worker *w, unsigned index)
 {

@@ -162,11 +162,14 @@ static void on_list(struct worker *w, const struct mail_list *m)
     struct session_row *row = calloc(w->n_peers + 1, sizeof *row);
 
     for (unsigned i = 0; row && i < w->n_tunnels; i++) {
-        LIST_EACH(p, &w->tunnels[i]->peers.all, struct peer, all)
-        {
+        LIST_EACH(p, &w->tunnels[i]->peers.all, struct peer, all) {
             row[a.n] = (struct session_row){
-                .id = (uint64_t)w->id << 48 | p->id, .tunnel = i, .remote = p->remote,
-                .state = !p->heard ? "opening" : w->draining ? "draining" : "live",
+                .id = (uint64_t)w->id << 48 | p->id,
+                .tunnel = i,
+                .remote = p->remote,
+                .state = !p->heard     ? "opening"
+                         : w->draining ? "draining"
+                                       : "live",
             };
             session_info(p->session, &row[a.n++].info, w->now);
         }
@@ -273,8 +276,7 @@ static bool drained(struct worker *w)
     if (w->n_relays)
         return false;
     for (unsigned i = 0; i < w->n_tunnels; i++) {
-        LIST_EACH(p, &w->tunnels[i]->peers.all, struct peer, all)
-        {
+        LIST_EACH(p, &w->tunnels[i]->peers.all, struct peer, all) {
             if (!session_is_drained(p->session))
                 return false;
         }

@@ -32,6 +32,11 @@ static inline struct tick tick_min(struct tick a, struct tick b)
     return a.us < b.us ? a : b;
 }
 
+static inline struct tick tick_max(struct tick a, struct tick b)
+{
+    return a.us > b.us ? a : b;
+}
+
 /* Microseconds from `from` to `to`; 0 if `to` lies before it. */
 static inline uint64_t tick_since_us(struct tick to, struct tick from)
 {

@@ -1,0 +1,360 @@
+/* tests/sim/test_session.c - whole sessions over virtual links: what goes in comes out, whatever the path does; who is
+ * gone is noticed; who is idle costs nothing. */
+#include "crypto/kdf.h"
+#include "tests/sim/pair.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { STREAMS_MAX = 20, HALF_HOUR_US = 1800 * 1000000u };
+
+/* The client opens streams and writes to each `bytes` of a pattern; the server sends everything back; the client compares.
+ * Both finish when they have seen the end. */
+struct echo {
+    struct pair *pair;
+    unsigned n_streams, n_done;
+    size_t bytes;
+    struct {
+        struct smux_stream *st;
+        size_t written, back;
+        bool finished;
+    } s[STREAMS_MAX];
+    bool done, broken;
+};
+
+static uint8_t pattern(unsigned stream, size_t at)
+{
+    return (uint8_t)((at * 7 + (at >> 8) * 3 + stream * 31) ^ (at >> 16));
+}
+
+static void client_turn(struct end *e, struct tick now)
+{
+    struct echo *x = e->ctx;
+    uint8_t block[3000];
+
+    (void)now;
+    for (unsigned i = 0; i < x->n_streams; i++) {
+        if (!x->s[i].st && x->s[i].written == 0) {
+            assert_int_equal(smux_open(session_smux(e->s), &x->s[i].st), 0);
+            smux_stream_set_ctx(x->s[i].st, (void *)(uintptr_t)(i + 1));
+        }
+        while (x->s[i].st && x->s[i].written < x->bytes && smux_stream_room(x->s[i].st)) {
+            size_t n = 1 + rng_below(&x->pair->rng, sizeof block - 1);
+
+            n = MIN(n, x->bytes - x->s[i].written);
+            for (size_t k = 0; k < n; k++)
+                block[k] = pattern(i, x->s[i].written + k);
+            assert_int_equal(smux_stream_write(x->s[i].st, bytes_of(block, n)), 0);
+            assert_int_equal(smux_settle(session_smux(e->s)), 0); /* block is on the stack */
+            x->s[i].written += n;
+        }
+        if (x->s[i].st && x->s[i].written == x->bytes && !x->s[i].finished) {
+            smux_stream_finish(x->s[i].st);
+            x->s[i].finished = true;
+        }
+    }
+}
+
+static void client_stream(struct end *e, struct smux_stream *st, unsigned events)
+{
+    struct echo *x = e->ctx;
+    unsigned i = (unsigned)(uintptr_t)smux_stream_ctx(st) - 1;
+    struct bytes v;
+
+    assert_true(i < x->n_streams);
+    assert_false(events & SMUX_EV_RESET);
+    while (smux_stream_peek(st, &v, 1)) {
+        for (size_t k = 0; k < v.len; k++)
+            if (v.p[k] != pattern(i, x->s[i].back + k))
+                fail_msg("stream %u: wrong byte at %zu", i, x->s[i].back + k);
+        x->s[i].back += v.len;
+        smux_stream_read(st, v.len);
+    }
+    if (smux_stream_eof(st)) {
+        assert_int_equal(x->s[i].back, x->bytes);
+        smux_stream_close(st, true);
+        x->s[i].st = NULL;
+        x->done = ++x->n_done == x->n_streams;
+    }
+}
+
+static void server_stream(struct end *e, struct smux_stream *st, unsigned events)
+{
+    struct bytes v;
+
+    (void)events;
+    while (smux_stream_room(st) && smux_stream_peek(st, &v, 1)) {
+        assert_int_equal(smux_stream_write(st, v), 0);
+        assert_int_equal(smux_settle(session_smux(e->s)), 0);
+        smux_stream_read(st, v.len);
+    }
+    if (smux_stream_eof(st))
+        smux_stream_close(st, true);
+}
+
+static void echo_begin(struct echo *x, struct pair *p, unsigned streams, size_t bytes)
+{
+    *x = (struct echo){.pair = p, .n_streams = streams, .bytes = bytes};
+    p->end[0].ctx = p->end[1].ctx = x;
+    p->end[0].on_turn = client_turn;
+    p->end[0].on_stream = client_stream;
+    p->end[1].on_stream = server_stream;
+}
+
+static const struct link_params clean = {.delay_us = 20000};
+
+static void test_clean_path(void **state)
+{
+    const struct session_params sp[2] = {pair_defaults(true), pair_defaults(false)};
+    const struct link_params lp[2] = {clean, clean};
+    struct echo x;
+    struct pair p;
+
+    (void)state;
+    pair_init(&p, 1, "aes", sp, lp);
+    echo_begin(&x, &p, 3, 300000);
+    assert_true(pair_run(&p, &x.done, 60000000));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(p.end[i].stats.retrans_segs, 0);
+        assert_int_equal(p.end[i].stats.fec_recovered, 0);
+        assert_int_equal(p.end[i].stats.repeat_segs, 0);
+        assert_int_equal(p.end[i].stats.kcp_in_errors, 0);
+        assert_int_equal(p.end[i].stats.in_csum_errors, 0);
+    }
+    pair_fini(&p);
+}
+
+/* Every axis at random; loss up to 25 %, duplicates, reordering, flipped bits. */
+static void test_any_settings_any_path(void **state)
+{
+    static const char *const crypts[] = {"aes", "salsa20", "none", "xor", "aes-128-gcm", "tea", "sm4"};
+    static const uint16_t shapes[][2] = {{10, 3}, {5, 2}, {0, 0}, {1, 1}, {20, 4}, {2, 100}};
+
+    (void)state;
+    for (unsigned seed = 1; seed <= 60; seed++) {
+        struct rng r = rng_seed(seed);
+        const uint16_t *shape = shapes[rng_below(&r, LEN(shapes))];
+        struct session_params sp[2];
+        struct link_params lp[2];
+        struct echo x;
+        struct pair p;
+
+        for (int i = 0; i < 2; i++) {
+            sp[i] = pair_defaults(i == 0);
+            sp[i].fec_data = shape[0];
+            sp[i].fec_parity = shape[1];
+            sp[i].mtu = (uint16_t)(256 + rng_below(&r, 1244));
+            sp[i].snd_wnd = 8 + rng_below(&r, 600);
+            sp[i].rcv_wnd = 32 + rng_below(&r, 600);
+            sp[i].resend = rng_below(&r, 3);
+            sp[i].frame_max = 1 + rng_below(&r, 65535);
+            lp[i] = (struct link_params){
+                .delay_us = rng_below(&r, 80000),
+                .jitter_us = rng_below(&r, 20000),
+                .loss_ppm = rng_below(&r, 250000),
+                .dup_ppm = rng_below(&r, 100000),
+                .corrupt_ppm = rng_below(&r, 20000),
+            };
+        }
+        sp[0].compress = sp[1].compress = rng_below(&r, 2);
+        sp[0].smux_ver = sp[1].smux_ver = (uint8_t)(1 + rng_below(&r, 2));
+        pair_init(&p, seed, crypts[rng_below(&r, LEN(crypts))], sp, lp);
+        echo_begin(&x, &p, 1 + rng_below(&r, 12), 1 + rng_below(&r, 60000));
+        if (!pair_run(&p, &x.done, HALF_HOUR_US))
+            fail_msg("seed %u: not done; client %s, server %s", seed, session_end_text(p.end[0].s),
+                     session_end_text(p.end[1].s));
+        pair_fini(&p);
+    }
+}
+
+/* Shapes that differ: the receiver must find out, and never deliver a wrong byte. */
+static void test_fec_shapes_differ(void **state)
+{
+    static const uint16_t shapes[][2] = {{10, 3}, {5, 2}, {0, 0}, {20, 4}, {70, 30}};
+
+    (void)state;
+    for (unsigned a = 0; a < LEN(shapes); a++)
+        for (unsigned b = 0; b < LEN(shapes); b++) {
+            struct session_params sp[2] = {pair_defaults(true), pair_defaults(false)};
+            const struct link_params lossy = {.delay_us = 10000, .loss_ppm = 50000, .jitter_us = 3000};
+            const struct link_params lp[2] = {lossy, lossy};
+            struct echo x;
+            struct pair p;
+
+            sp[0].fec_data = shapes[a][0];
+            sp[0].fec_parity = shapes[a][1];
+            sp[1].fec_data = shapes[b][0];
+            sp[1].fec_parity = shapes[b][1];
+            pair_init(&p, a * 10 + b, "aes", sp, lp);
+            echo_begin(&x, &p, 4, 400000);
+            assert_true(pair_run(&p, &x.done, HALF_HOUR_US));
+            for (int i = 0; i < 2; i++) {
+                assert_int_equal(p.end[i].stats.kcp_in_errors, 0);
+                if (sp[!i].fec_data && a != b)
+                    assert_true(p.end[i].stats.fec_shape_changes >= 1);
+                if (sp[!i].fec_data)
+                    assert_true(p.end[i].stats.fec_recovered > 20);
+            }
+            pair_fini(&p);
+        }
+}
+
+static void test_idle_session_lives_and_costs_little(void **state)
+{
+    const struct session_params sp[2] = {pair_defaults(true), pair_defaults(false)};
+    const struct link_params lp[2] = {clean, clean};
+    struct session_info info;
+    bool never = false;
+    struct echo x;
+    struct pair p;
+
+    (void)state;
+    pair_init(&p, 3, "aes", sp, lp);
+    echo_begin(&x, &p, 1, 100000);
+    assert_true(pair_run(&p, &x.done, 60000000));
+    p.turns = 0;
+    pair_run(&p, &never, HALF_HOUR_US);
+    assert_int_equal(session_end(p.end[0].s), SESSION_ALIVE);
+    assert_int_equal(session_end(p.end[1].s), SESSION_ALIVE);
+    assert_true(p.turns < 1800 * 8); /* a few a second at most, for both ends and the arrivals */
+    for (int i = 0; i < 2; i++) {
+        session_info(p.end[i].s, &info, p.now);
+        assert_true(info.memory < 12288);
+        assert_int_equal(info.inflight, 0);
+    }
+    pair_fini(&p);
+}
+
+static void test_silent_peer_is_noticed(void **state)
+{
+    const struct session_params sp[2] = {pair_defaults(true), pair_defaults(false)};
+    const struct link_params lp[2] = {clean, clean};
+    bool never = false;
+    struct echo x;
+    struct pair p;
+
+    (void)state;
+    pair_init(&p, 4, "aes", sp, lp);
+    echo_begin(&x, &p, 1, 100000);
+    assert_true(pair_run(&p, &x.done, 60000000));
+    p.end[1].out.p.loss_ppm = 1000000; /* the way back breaks */
+    pair_run(&p, &never, 9000000);
+    assert_int_equal(session_end(p.end[0].s), SESSION_ALIVE);
+    pair_run(&p, &never, 7000000); /* at most keepalive after the last sign of life, and the timeout */
+    assert_int_equal(session_end(p.end[0].s), SESSION_SILENT);
+    pair_fini(&p);
+}
+
+/* The server forgets everything in the middle of a transfer and begins a session of the same conv. */
+static void test_restarted_peer_is_noticed(void **state)
+{
+    const struct session_params sp[2] = {pair_defaults(true), pair_defaults(false)};
+    const struct link_params lp[2] = {clean, clean};
+    bool never = false;
+    struct session_params again = sp[1];
+    struct echo x;
+    struct pair p;
+
+    (void)state;
+    pair_init(&p, 5, "aes", sp, lp);
+    echo_begin(&x, &p, 1, 50000000);
+    pair_run(&p, &never, 3000000);
+    session_free(p.end[1].s);
+    again.head = 20;
+    again.pool = p.end[1].pool;
+    again.stats = &p.end[1].stats;
+    p.end[1].s = session_new(&again, p.now);
+    pair_run(&p, &never, 4000000);
+    assert_int_equal(session_end(p.end[0].s), SESSION_LOST_STATE);
+    pair_fini(&p);
+}
+
+static void test_settings_that_differ_end_the_session(void **state)
+{
+    (void)state;
+    for (int what = 0; what < 2; what++) {
+        struct session_params sp[2] = {pair_defaults(true), pair_defaults(false)};
+        const struct link_params lp[2] = {clean, clean};
+        bool never = false;
+        struct echo x;
+        struct pair p;
+
+        if (what)
+            sp[0].smux_ver = 1;
+        else
+            sp[0].compress = true;
+        pair_init(&p, 6, "aes", sp, lp);
+        echo_begin(&x, &p, 1, 1000);
+        pair_run(&p, &never, 1000000);
+        assert_int_equal(session_end(p.end[1].s), SESSION_PROTOCOL);
+        pair_fini(&p);
+    }
+}
+
+/* Nothing of a hostile datagram may end or stall a session that goes on: only what is authentic counts here, so the
+ * garbage is fed behind the cipher. */
+static void test_garbage_behind_the_cipher(void **state)
+{
+    const struct session_params sp[2] = {pair_defaults(true), pair_defaults(false)};
+    const struct link_params lp[2] = {clean, clean};
+    struct echo x;
+    struct pair p;
+
+    (void)state;
+    pair_init(&p, 7, "none", sp, lp);
+    echo_begin(&x, &p, 2, 200000);
+    while (!pair_run(&p, &x.done, 30000)) {
+        uint8_t junk[1400];
+        size_t n = rng_below(&p.rng, sizeof junk);
+
+        rng_fill(&p.rng, junk, n);
+        if (n > 8 && rng_below(&p.rng, 2))
+            junk[4] = (uint8_t)(0xf1 + rng_below(&p.rng, 3)), junk[5] = 0;
+        if (n > 8 && junk[4] == 0xf1)
+            memset(junk + 8, 0xee, n - 8); /* not our conversation */
+        session_input(p.end[rng_below(&p.rng, 2)].s, bytes_of(junk, n), p.now);
+        session_settle(p.end[0].s);
+        session_settle(p.end[1].s);
+    }
+    pair_fini(&p);
+}
+
+static void test_zero_window_opens_again(void **state)
+{
+    struct session_params sp[2] = {pair_defaults(true), pair_defaults(false)};
+    const struct link_params lossy = {.delay_us = 20000, .loss_ppm = 200000};
+    const struct link_params lp[2] = {lossy, lossy};
+    struct echo x;
+    struct pair p;
+
+    (void)state;
+    for (unsigned seed = 1; seed <= 10; seed++) {
+        sp[0].rcv_wnd = sp[1].rcv_wnd = 2; /* closes all the time */
+        sp[0].session_buf = sp[1].session_buf = 1;
+        sp[0].stream_buf = sp[1].stream_buf = 1;
+        sp[0].smux_ver = sp[1].smux_ver = 1;
+        pair_init(&p, seed, "aes", sp, lp);
+        echo_begin(&x, &p, 3, 20000);
+        assert_true(pair_run(&p, &x.done, HALF_HOUR_US));
+        pair_fini(&p);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_clean_path),
+        cmocka_unit_test(test_any_settings_any_path),
+        cmocka_unit_test(test_fec_shapes_differ),
+        cmocka_unit_test(test_idle_session_lives_and_costs_little),
+        cmocka_unit_test(test_silent_peer_is_noticed),
+        cmocka_unit_test(test_restarted_peer_is_noticed),
+        cmocka_unit_test(test_settings_that_differ_end_the_session),
+        cmocka_unit_test(test_garbage_behind_the_cipher),
+        cmocka_unit_test(test_zero_window_opens_again),
+    };
+
+    if (crypto_init())
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
