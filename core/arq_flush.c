@@ -124,15 +124,15 @@ static void transmit(struct arq *a, uint32_t sn, enum why why, uint32_t now)
  * new segments, one each for the others. */
 static void decide_data(struct arq *a, int32_t budget, uint32_t now)
 {
+    uint32_t sn = arq_bits_first(a, &a->due);
     struct arq_run run = {0};
 
-    for (uint32_t sn = arq_bits_first(a, &a->due), next; sn != a->st.snd_nxt; sn = next) {
+    for (uint32_t n = a->due.n; n; n--, sn = n ? arq_bits_next(a, &a->due, sn + 1) : sn) {
         struct arq_out *s = arq_out_at(a, sn);
         enum why why = why_send(a, s, now);
         bool deferred = why && budget >= 0 && s->len > (uint32_t)budget;
 
         ARQ_STEP();
-        next = arq_bits_next(a, &a->due, sn + 1);
         if (deferred && !a->hooks.defer_counts)
             break;
         arq_bits_del(a, &a->due, sn);

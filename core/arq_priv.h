@@ -35,7 +35,7 @@ struct arq_out {
     uint32_t ts; /* of the last transmission; of the pull before the first */
     uint32_t resend_at, rto;
     uint32_t fastack, xmit;
-    uint32_t older, newer; /* neighbours by ts, as sn; the ends point at themselves */
+    uint32_t older, newer; /* neighbours by (ts, sn), as sn; the ends point at themselves */
     uint8_t frg;
     bool live;
 };

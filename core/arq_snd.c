@@ -43,24 +43,26 @@ void arq_bits_del(struct arq *a, struct arq_bits *b, uint32_t sn)
     b->n--;
 }
 
+/* The next member in the same word, or else where the next word begins: one step of a walk, whatever lies between. */
+static uint32_t within_word(const struct arq *a, const struct arq_bits *b, uint32_t from)
+{
+    uint32_t i = from & (a->out_cap - 1);
+    uint64_t w = b->w[i / 64] >> (i % 64);
+
+    return from + (w ? (uint32_t)__builtin_ctzll(w) : MIN(64 - i % 64, a->out_cap - i));
+}
+
 /* A word may hold both ends of the window; its bits from `from` on come in sn order up to the word's end, and the ring
  * never holds more than cap, so what lies beyond snd_nxt is recognised by its sn. */
 uint32_t arq_bits_next(const struct arq *a, const struct arq_bits *b, uint32_t from)
 {
     uint32_t end = a->st.snd_nxt;
 
-    while (serial_before(from, end)) {
-        uint32_t i = from & (a->out_cap - 1);
-        uint64_t w = b->w[i / 64] >> (i % 64);
-
+    while (serial_before(from, end) && !arq_bits_has(a, b, from)) {
         ARQ_STEP();
-        if (w) {
-            from += (uint32_t)__builtin_ctzll(w);
-            return serial_before(from, end) ? from : end;
-        }
-        from += MIN(64 - i % 64, a->out_cap - i);
+        from = within_word(a, b, from);
     }
-    return end;
+    return serial_before(from, end) ? from : end;
 }
 
 uint32_t arq_bits_first(const struct arq *a, struct arq_bits *b)
@@ -116,8 +118,15 @@ int arq_snd_fit(struct arq *a, uint32_t n)
     return n <= a->out_cap ? 0 : arq_snd_resize(a, arq_ring_for(n));
 }
 
-/* The list by ts is ordered by time of the last transmission only; within one time its order means nothing. The clock
- * going backwards makes the search long, nothing else does. */
+/* True if segment x was sent before y: earlier, or in the same ms with a lower sn. */
+static bool sent_before(const struct arq *a, uint32_t x, uint32_t y)
+{
+    uint32_t tx = arq_out_at(a, x)->ts, ty = arq_out_at(a, y)->ts;
+
+    return tx == ty ? serial_before(x, y) : serial_before(tx, ty);
+}
+
+/* The place is near the tail, past what was sent in the same ms, unless the clock went backwards. */
 void arq_by_ts_add(struct arq *a, uint32_t sn)
 {
     struct arq_out *s = arq_out_at(a, sn), *at;
@@ -130,7 +139,7 @@ void arq_by_ts_add(struct arq *a, uint32_t sn)
         return;
     }
     arq_bits_add(a, &a->count, sn);
-    for (at = arq_out_at(a, after); serial_before(s->ts, at->ts); at = arq_out_at(a, after)) {
+    for (at = arq_out_at(a, after); sent_before(a, sn, after); at = arq_out_at(a, after)) {
         ARQ_STEP();
         if (after == a->ts_head) {
             at->older = sn;
@@ -234,6 +243,14 @@ void arq_snd_slide(struct arq *a)
         a->snd_out = a->st.snd_una;
 }
 
+/* True if segment at of the list by ts, and so all after it, was sent after what the ack (sn, ts) answers. */
+static bool past(const struct arq *a, uint32_t at, uint32_t sn, uint32_t ts)
+{
+    uint32_t sent = arq_out_at(a, at)->ts;
+
+    return sent == ts ? !serial_before(at, sn) : serial_before(ts, sent);
+}
+
 /* True if the list by ts is the shorter way to everything sent before sn and not after ts. Without the choice, the ack
  * of a retransmitted hole would walk over the whole window sent since, or each ack over every hole already filled. */
 static bool ts_walk_is_shorter(struct arq *a, uint32_t sn, uint32_t ts)
@@ -242,12 +259,12 @@ static bool ts_walk_is_shorter(struct arq *a, uint32_t sn, uint32_t ts)
 
     for (;;) {
         ARQ_STEP();
-        if (serial_before(ts, arq_out_at(a, t)->ts) || t == a->ts_tail)
+        if (past(a, t, sn, ts) || t == a->ts_tail)
             return true;
         if (!serial_before(s, sn))
             return false;
         t = arq_out_at(a, t)->newer;
-        s = arq_bits_next(a, &a->count, s + 1);
+        s = within_word(a, &a->count, s + 1);
     }
 }
 
@@ -279,7 +296,7 @@ void arq_snd_later_ack(struct arq *a, uint32_t sn, uint32_t ts)
         return;
     }
     at = a->ts_head;
-    for (bool last = false; !last && !serial_before(ts, arq_out_at(a, at)->ts);) {
+    for (bool last = false; !last && !past(a, at, sn, ts);) {
         uint32_t newer = arq_out_at(a, at)->newer;
 
         ARQ_STEP();

@@ -65,12 +65,746 @@ static void test_links(void **state)
     }
 }
 
+/* One engine without a peer: segments are pulled without end, datagrams are counted and forgotten. */
+struct solo {
+    struct arq *a;
+    struct buf_pool *pool;
+    uint32_t left; /* segments still to be pulled */
+    uint32_t len; /* of each */
+    unsigned n_dgrams;
+    struct arq_seg seg[2048]; /* headers of the last emission */
+    unsigned n_segs;
+};
+
+static int solo_pull(void *ctx, struct arq *a, struct arq_chunk *c)
+{
+    struct solo *s = ctx;
+
+    (void)a;
+    if (!s->left)
+        return ARQ_AGAIN;
+    s->left--;
+    c->own = buf_get(s->pool);
+    memset(c->own->mem, 'd', s->len);
+    c->p = c->own->mem;
+    c->len = s->len;
+    return 0;
+}
+
+static void solo_init(struct solo *s, const struct arq_params *base, uint16_t wnd)
+{
+    struct arq_params p = *base;
+
+    memset(s, 0, sizeof *s);
+    s->pool = buf_pool_new(1500, 0);
+    s->len = 10;
+    p.conv = 7;
+    p.snd_wnd = p.rcv_wnd = wnd;
+    p.pool = s->pool;
+    p.pull = solo_pull;
+    p.ctx = s;
+    s->a = arq_new(&p);
+    assert_non_null(s->a);
+}
+
+static void solo_fini(struct solo *s)
+{
+    s->a = arq_free(s->a);
+    assert_int_equal(buf_pool_in_use(s->pool), 0);
+    buf_pool_free(s->pool);
+}
+
+static void solo_emit(struct solo *s)
+{
+    uint8_t out[1500];
+    size_t n;
+
+    s->n_segs = s->n_dgrams = 0;
+    while ((n = arq_emit(s->a, out))) {
+        struct rd r = rd_from(out, n);
+
+        s->n_dgrams++;
+        while (rd_left(&r)) {
+            struct arq_seg *seg = &s->seg[s->n_segs++ % LEN(s->seg)];
+
+            *seg = arq_seg_get(&r);
+            rd_take(&r, seg->len);
+            assert_false(r.bad);
+        }
+    }
+}
+
+static void solo_flush(struct solo *s, uint32_t now)
+{
+    assert_int_equal(arq_flush(s->a, ARQ_FLUSH_FULL, now), 0);
+    solo_emit(s);
+}
+
+static unsigned solo_count(const struct solo *s, uint8_t cmd)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < s->n_segs; i++)
+        n += s->seg[i].cmd == cmd;
+    return n;
+}
+
+static int input(struct solo *s, struct arq_seg seg, unsigned flags, uint32_t now)
+{
+    uint8_t d[1500] = {0};
+    struct wr w = wr_to(d, sizeof d);
+    int r;
+
+    seg.conv = 7;
+    arq_seg_put(&w, &seg);
+    r = arq_input(s->a, bytes_of(d, ARQ_HEADER + seg.len), flags, now);
+    assert_int_equal(arq_settle(s->a), 0);
+    return r;
+}
+
+static void ack(struct solo *s, uint32_t sn, uint32_t ts, uint32_t una, uint32_t now)
+{
+    const struct arq_seg seg = {.cmd = ARQ_SEG_ACK, .wnd = 65535, .ts = ts, .sn = sn, .una = una};
+
+    assert_int_equal(input(s, seg, 0, now), 0);
+}
+
+static void open_window(struct solo *s)
+{
+    assert_int_equal(input(s, (struct arq_seg){.cmd = ARQ_SEG_WINS, .wnd = 65535}, 0, 0), 0);
+}
+
+static void push(struct solo *s, uint32_t sn, uint32_t len, uint32_t now)
+{
+    const struct arq_seg seg = {.cmd = ARQ_SEG_PUSH, .wnd = 128, .ts = now, .sn = sn, .len = len};
+
+    assert_int_equal(input(s, seg, 0, now), 0);
+}
+
+/* Steps per call, for each way of using a window of wnd. */
+struct costs {
+    double flush, ack, sack, lossy, again, push, shuffled;
+};
+
+#define PER_CALL(what, n) ((double)(arq_steps - (what)) / (n))
+
+static void cost_acks(struct costs *c, uint16_t wnd)
+{
+    struct solo *s = malloc(sizeof *s);
+    uint64_t was;
+
+    solo_init(s, &fast, wnd);
+    open_window(s);
+    s->left = 2 * wnd;
+    solo_flush(s, 1);
+    assert_int_equal(arq_state(s->a)->n_inflight, wnd);
+    was = arq_steps;
+    for (uint32_t i = 0; i < 100; i++)
+        assert_int_equal(arq_flush(s->a, ARQ_FLUSH_FULL, 2), 0);
+    c->flush = PER_CALL(was, 100);
+    was = arq_steps;
+    for (uint32_t sn = 0; sn < wnd; sn++)
+        ack(s, sn, 1, sn + 1, 3);
+    c->ack = PER_CALL(was, wnd);
+    solo_flush(s, 4);
+    was = arq_steps;
+    for (uint32_t sn = 1; sn < wnd; sn++) /* the first is lost: nothing but single acks */
+        ack(s, wnd + sn, 4, wnd, 5);
+    c->sack = PER_CALL(was, wnd);
+    solo_fini(s);
+    free(s);
+}
+
+/* Every fifth is lost; the others are acknowledged, the lost sent again, and acknowledged as well, in between new ones. */
+static void cost_loss(struct costs *c, uint16_t wnd)
+{
+    struct solo *s = malloc(sizeof *s);
+    uint64_t was;
+
+    solo_init(s, &fast, wnd);
+    open_window(s);
+    s->left = UINT32_MAX;
+    solo_flush(s, 1);
+    was = arq_steps;
+    for (uint32_t sn = 0; sn < wnd; sn++)
+        if (sn % 5) {
+            ack(s, sn, 1, 0, 2 + sn / 100);
+            solo_flush(s, 2 + sn / 100);
+        }
+    c->lossy = PER_CALL(was, wnd);
+    was = arq_steps;
+    for (uint32_t sn = 5; sn < wnd; sn += 5) { /* the first retransmission is lost again */
+        ack(s, sn, arq_out_at(s->a, sn)->ts, 0, 100 + sn / 100);
+        solo_flush(s, 100 + sn / 100);
+    }
+    c->again = PER_CALL(was, wnd / 5);
+    arq_check(s->a, 100 + wnd / 100);
+    solo_fini(s);
+    free(s);
+}
+
+static void cost_receive(struct costs *c, uint16_t wnd)
+{
+    struct solo *s = malloc(sizeof *s);
+    struct arq_chunk k;
+    uint64_t was;
+
+    solo_init(s, &fast, wnd);
+    was = arq_steps;
+    for (uint32_t sn = 0; sn < wnd; sn++)
+        push(s, sn, 10, 1);
+    c->push = PER_CALL(was, wnd);
+    while (!arq_recv(s->a, &k))
+        buf_put(k.own);
+    solo_flush(s, 2);
+    was = arq_steps;
+    for (uint32_t sn = 0; sn < wnd; sn++)
+        push(s, wnd + (sn ^ 1), 10, 3);
+    c->shuffled = PER_CALL(was, wnd);
+    solo_fini(s);
+    free(s);
+}
+
+/* The ack of a retransmission, sent later than the whole window above it: what is below it counts, and costs. */
+static void cost_early_hole(uint16_t wnd)
+{
+    struct solo *s = malloc(sizeof *s);
+    uint64_t was;
+
+    solo_init(s, &fast, wnd);
+    open_window(s);
+    s->left = wnd;
+    solo_flush(s, 1);
+    ack(s, 3, 1, 0, 2);
+    ack(s, 4, 1, 0, 2);
+    solo_flush(s, 3);
+    assert_int_equal(s->n_segs, 3);
+    was = arq_steps;
+    ack(s, 2, 3, 0, 4);
+    assert_true(PER_CALL(was, 1) < 10);
+    assert_int_equal(arq_out_at(s->a, 0)->fastack, 1);
+    assert_int_equal(arq_out_at(s->a, 1)->fastack, 1);
+    assert_int_equal(arq_out_at(s->a, 5)->fastack, 0);
+    solo_fini(s);
+    free(s);
+}
+
+/* The work of a call is the same for a window of 32 and one of 8192, but for what a hole costs to find (bitmap words). */
+static void test_cost(void **state)
+{
+    struct costs c[2];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        uint16_t wnd = i ? 8192 : 32;
+
+        cost_acks(&c[i], wnd);
+        cost_loss(&c[i], wnd);
+        cost_receive(&c[i], wnd);
+        cost_early_hole(wnd);
+        print_message("window %u: steps per flush %.2f, ack %.2f, selective ack %.2f, under loss %.2f, "
+                      "of a retransmission %.2f, push %.2f, shuffled %.2f\n",
+                      wnd, c[i].flush, c[i].ack, c[i].sack, c[i].lossy, c[i].again, c[i].push, c[i].shuffled);
+        assert_true(c[i].flush == 0);
+        assert_true(c[i].ack < 6);
+        assert_true(c[i].sack < 8);
+        assert_true(c[i].lossy < 8);
+        assert_true(c[i].again < 20);
+        assert_true(c[i].push < 4);
+        assert_true(c[i].shuffled < 4);
+    }
+}
+
+/* Runs that nobody waits for any more do not pile up, however far their deadline and however often one flushes. */
+static void test_timer_memory(void **state)
+{
+    struct solo *s = malloc(sizeof *s);
+    size_t memory;
+
+    (void)state;
+    solo_init(s, &fast, 64);
+    open_window(s);
+    s->a->st.rto_ms = 60000;
+    s->left = UINT32_MAX;
+    arq_knobs(s->a)->snd_wnd = 1;
+    for (uint32_t now = 1; now < 50000; now++) {
+        arq_knobs(s->a)->snd_wnd = MIN(now, 30);
+        solo_flush(s, now);
+        if (now > 20)
+            ack(s, now - 20, now - 20, now - 20, now);
+        s->a->st.rto_ms = 60000;
+        if (now == 1000)
+            memory = arq_memory(s->a);
+    }
+    assert_int_equal(arq_memory(s->a), memory);
+    assert_true(memory < 8192);
+    solo_fini(s);
+    free(s);
+}
+
+static void test_trim(void **state)
+{
+    struct arq_params p = fast;
+    struct arq_pair l;
+    size_t idle, busy;
+
+    (void)state;
+    p.snd_wnd = p.rcv_wnd = 4096;
+    arq_pair_init(&l, &p, &p, 5);
+    idle = arq_memory(l.e[0].a);
+    assert_true(idle < 1024);
+    l.e[0].total = l.e[1].total = 4000000;
+    l.loss = 100;
+    for (int i = 0; i < 200; i++) {
+        arq_pair_step(&l);
+        if (i % 7 == 0)
+            for (int k = 0; k < 2; k++) {
+                arq_trim(l.e[k].a);
+                arq_check(l.e[k].a, l.t0 + l.now);
+            }
+    }
+    busy = arq_memory(l.e[0].a);
+    assert_true(busy > 10000 && busy < 2 * 4096 * (sizeof(struct arq_out) + 2 * sizeof(struct arq_in)));
+    arq_pair_run(&l, 60000);
+    for (int k = 0; k < 2; k++) {
+        arq_trim(l.e[k].a);
+        assert_int_equal(arq_memory(l.e[k].a), idle);
+    }
+    l.e[0].total += 100000; /* and it goes on */
+    arq_pair_run(&l, 60000);
+    arq_pair_fini(&l);
+}
+
+/* What a peer claims about segments that never left us frees nothing. */
+static void test_lies(void **state)
+{
+    struct solo *s = malloc(sizeof *s);
+    uint8_t out[1500];
+
+    (void)state;
+    solo_init(s, &fast, 64);
+    open_window(s);
+    s->left = 64;
+    assert_int_equal(arq_flush(s->a, ARQ_FLUSH_FULL, 100), 0);
+    ack(s, 3, 100, 4, 100); /* decided, but not one datagram has left */
+    assert_int_equal(arq_state(s->a)->n_inflight, 64);
+    assert_true(arq_emit(s->a, out) > 0);
+    ack(s, s->a->snd_out, 100, 0, 100);
+    ack(s, 0, 100, s->a->snd_out + 1, 100); /* this una is a lie, the ack itself is not */
+    assert_int_equal(arq_state(s->a)->n_inflight, 63);
+    assert_int_equal(arq_state(s->a)->snd_una, 1);
+    solo_emit(s);
+    arq_check(s->a, 100);
+    ack(s, 64, 100, 1, 110);
+    ack(s, 0x80000000, 100, 0x80000000, 110);
+    ack(s, 1, 100, UINT32_MAX, 110);
+    assert_int_equal(arq_state(s->a)->snd_una, 2);
+    assert_int_equal(arq_state(s->a)->n_inflight, 62);
+    /* time stamps from the future and from long ago */
+    for (uint32_t i = 0; i < 50; i++) {
+        ack(s, 2, 110 + 1 + i, 2, 110);
+        ack(s, 2, 110 - 60001 - i * 1000, 2, 110);
+    }
+    assert_true(arq_state(s->a)->srtt_ms <= 10);
+    assert_true(arq_state(s->a)->rto_ms <= 200);
+    arq_check(s->a, 110);
+    solo_fini(s);
+    free(s);
+}
+
+/* Segments outside the receive window are not taken; beyond it, they are not acknowledged either. */
+static void test_receive_window(void **state)
+{
+    static const struct {
+        uint32_t sn;
+        bool taken, acked;
+    } rows[] = {{0, true, true},      {0, false, true},           {8, true, true},           {9, false, false},
+                {9999, false, false}, {0x7fffffff, false, false}, {0x80000010, false, true}, {UINT32_MAX, false, true}};
+    struct solo *s = malloc(sizeof *s);
+    struct arq_chunk c;
+
+    (void)state;
+    solo_init(s, &fast, 8);
+    arq_knobs(s->a)->ack_all = true;
+    for (size_t i = 0; i < LEN(rows); i++) {
+        uint32_t had = arq_state(s->a)->n_rcv_buf + arq_state(s->a)->rcv_nxt;
+
+        push(s, rows[i].sn, 5, 77);
+        assert_int_equal(arq_state(s->a)->n_rcv_buf + arq_state(s->a)->rcv_nxt - had, rows[i].taken);
+        solo_flush(s, 80);
+        assert_int_equal(s->n_segs, rows[i].acked);
+        if (rows[i].acked) {
+            assert_int_equal(s->seg[0].sn, rows[i].sn);
+            assert_int_equal(s->seg[0].ts, 77);
+            assert_int_equal(s->seg[0].wnd, 7);
+        }
+    }
+    assert_int_equal(arq_take_counts(s->a).repeat_segs, 6);
+    assert_int_equal(arq_take_counts(s->a).repeat_segs, 0);
+    for (uint32_t sn = 1; sn < 16; sn++)
+        push(s, sn, 5, 80);
+    /* eight can be read, seven more are held: una stands still, the window is closed */
+    assert_int_equal(arq_state(s->a)->rcv_nxt, 8);
+    assert_int_equal(arq_state(s->a)->n_rcv_buf, 8);
+    solo_flush(s, 90);
+    assert_int_equal(s->seg[0].wnd, 0);
+    for (unsigned i = 0; i < 16; i++) {
+        assert_int_equal(arq_recv(s->a, &c), 0);
+        assert_int_equal(c.len, 5);
+        buf_put(c.own);
+        solo_flush(s, 91);
+        /* the reader opens the window when nothing moves up any more, and says so once */
+        assert_int_equal(solo_count(s, ARQ_SEG_WINS), i == 8);
+    }
+    assert_int_equal(arq_recv(s->a, &c), ARQ_AGAIN);
+    solo_fini(s);
+    free(s);
+}
+
+static void test_bad_datagrams(void **state)
+{
+    struct solo *s = malloc(sizeof *s);
+    uint8_t good[60] = {7, 0, 0, 0, ARQ_SEG_PUSH, 0, 9, 0}, *p;
+
+    (void)state;
+    solo_init(s, &fast, 8);
+    good[20] = 12; /* len */
+    memcpy(good + 36, good, 24);
+    good[40] = ARQ_SEG_WASK;
+    good[56] = 0;
+    for (size_t n = 0; n <= sizeof good; n++) {
+        int r, want = n < 24 ? ARQ_ALIEN : n < 36 ? ARQ_MALFORMED : 0;
+
+        p = memcpy(malloc(n + !n), good, n);
+        assert_int_equal(arq_is_news(s->a, bytes_of(p, n)), want == 0 && n == 36);
+        r = arq_input(s->a, bytes_of(p, n), 0, 1);
+        assert_int_equal(r, want);
+        assert_int_equal(arq_settle(s->a), 0);
+        free(p);
+    }
+    good[4] = 80;
+    assert_int_equal(arq_input(s->a, bytes_of(good, 36), 0, 1), ARQ_BAD_CMD);
+    good[0] = 8;
+    assert_int_equal(arq_input(s->a, bytes_of(good, 36), 0, 1), ARQ_ALIEN);
+    /* longer than a buffer: refused, and not acknowledged */
+    solo_flush(s, 2);
+    p = calloc(1, 3000);
+    p[0] = 7;
+    p[4] = ARQ_SEG_PUSH;
+    p[12] = 1;
+    p[20] = (uint8_t)(2976 & 255);
+    p[21] = 2976 >> 8;
+    assert_int_equal(arq_input(s->a, bytes_of(p, 3000), 0, 1), ARQ_MALFORMED);
+    free(p);
+    solo_flush(s, 3);
+    assert_int_equal(s->n_segs, 0);
+    solo_fini(s);
+    free(s);
+}
+
+static void test_ack_filter(void **state)
+{
+    struct solo *s = malloc(sizeof *s);
+
+    (void)state;
+    solo_init(s, &fast, 64);
+    for (uint32_t sn = 0; sn < 20; sn++)
+        push(s, sn, 3, sn);
+    solo_flush(s, 30);
+    assert_int_equal(s->n_segs, 1); /* una tells the rest */
+    assert_int_equal(s->seg[0].sn, 19);
+    assert_int_equal(s->seg[0].una, 20);
+    push(s, 22, 3, 31);
+    push(s, 23, 3, 31);
+    push(s, 5, 3, 31);
+    assert_int_equal(arq_state(s->a)->n_acks, 3);
+    assert_int_equal(arq_flush(s->a, ARQ_FLUSH_ACKS, 31), 0);
+    push(s, 25, 3, 32); /* after the flush: for the next one */
+    assert_int_equal(arq_state(s->a)->n_acks, 1);
+    solo_emit(s);
+    assert_int_equal(s->n_segs, 3);
+    assert_int_equal(s->seg[2].sn, 5);
+    assert_int_equal(arq_flush(s->a, ARQ_FLUSH_ACKS, 33), 0);
+    solo_emit(s);
+    assert_int_equal(s->n_segs, 1);
+    assert_int_equal(s->seg[0].sn, 25);
+    /* one peer repeating itself without end */
+    for (int i = 0; i < 100000; i++)
+        push(s, 0, 0, 1);
+    assert_true(arq_memory(s->a) < 16384);
+    solo_fini(s);
+    free(s);
+}
+
+/* Section 11, and a probe on request. */
+static void test_probes(void **state)
+{
+    struct solo *s = malloc(sizeof *s);
+    const struct arq_seg closed = {.cmd = ARQ_SEG_WINS, .wnd = 0};
+    uint32_t now = 1000, gap = 500;
+
+    (void)state;
+    solo_init(s, &fast, 64);
+    arq_probe(s->a);
+    assert_int_equal(arq_due_in_ms(s->a, now), 0);
+    solo_flush(s, now);
+    assert_int_equal(solo_count(s, ARQ_SEG_WASK), 1);
+    assert_int_equal(arq_due_in_ms(s->a, now), UINT32_MAX);
+    assert_int_equal(input(s, closed, 0, now), 0);
+    assert_int_equal(arq_due_in_ms(s->a, now), 0); /* a flush has to start the clock */
+    s->left = 5;
+    solo_flush(s, now);
+    assert_int_equal(s->n_segs, 0);
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(arq_due_in_ms(s->a, now), gap);
+        solo_flush(s, now + gap - 1);
+        assert_int_equal(s->n_segs, 0);
+        now += gap;
+        solo_flush(s, now);
+        assert_int_equal(solo_count(s, ARQ_SEG_WASK), 1);
+        gap += gap / 2;
+    }
+    open_window(s);
+    solo_flush(s, now);
+    assert_int_equal(solo_count(s, ARQ_SEG_PUSH), 5);
+    assert_int_equal(input(s, (struct arq_seg){.cmd = ARQ_SEG_WASK, .wnd = 1, .sn = 99, .ts = 99}, 0, now), 0);
+    assert_int_equal(arq_flush(s->a, ARQ_FLUSH_ACKS, now), 0);
+    solo_emit(s);
+    assert_int_equal(solo_count(s, ARQ_SEG_WINS), 1);
+    solo_fini(s);
+    free(s);
+}
+
+static void test_recovered(void **state)
+{
+    struct solo *s = malloc(sizeof *s);
+    struct arq_seg seg = {.cmd = ARQ_SEG_ACK, .wnd = 3, .ts = 1, .sn = 1, .una = 1};
+
+    (void)state;
+    solo_init(s, &fast, 64);
+    open_window(s);
+    s->left = 4;
+    solo_flush(s, 1);
+    assert_int_equal(input(s, seg, ARQ_RECOVERED, 500), 0);
+    assert_int_equal(arq_state(s->a)->srtt_ms, 0);
+    assert_int_equal(arq_state(s->a)->rmt_wnd, 65535);
+    assert_int_equal(arq_state(s->a)->n_inflight, 2); /* una and the ack count */
+    seg.sn = 2;
+    seg.una = 0;
+    assert_int_equal(input(s, seg, 0, 500), 0);
+    assert_int_equal(arq_state(s->a)->srtt_ms, 499);
+    assert_int_equal(arq_state(s->a)->rmt_wnd, 3);
+    assert_int_equal(arq_state(s->a)->behind, 1);
+    assert_int_equal(input(s, seg, ARQ_RECOVERED, 500), 0);
+    assert_int_equal(arq_state(s->a)->behind, 1);
+    assert_int_equal(input(s, seg, 0, 500), 0);
+    assert_int_equal(arq_state(s->a)->behind, 2);
+    seg.una = 1;
+    assert_int_equal(input(s, seg, 0, 501), 0);
+    assert_int_equal(arq_state(s->a)->behind, 0);
+    assert_int_equal(arq_state(s->a)->heard_ms, 501);
+    push(s, 0, 1, 1);
+    (void)arq_take_counts(s->a);
+    seg = (struct arq_seg){.cmd = ARQ_SEG_PUSH, .wnd = 3, .una = 1, .len = 1};
+    assert_int_equal(input(s, seg, ARQ_RECOVERED, 501), 0);
+    assert_int_equal(arq_take_counts(s->a).repeat_segs, 0);
+    solo_fini(s);
+    free(s);
+}
+
+static void test_spurious(void **state)
+{
+    struct solo *s = malloc(sizeof *s);
+    struct arq_counts n;
+
+    (void)state;
+    solo_init(s, &fast, 64);
+    open_window(s);
+    s->left = 3;
+    solo_flush(s, 1000);
+    solo_flush(s, 1200);
+    assert_int_equal(solo_count(s, ARQ_SEG_PUSH), 3);
+    ack(s, 0, 1000, 0, 1210); /* the first transmission had arrived */
+    ack(s, 1, 1200, 0, 1300);
+    ack(s, 2, 1000, 3, 1300); /* also when una goes first */
+    n = arq_take_counts(s->a);
+    assert_int_equal(n.spurious_segs, 2);
+    assert_int_equal(n.lost_segs, 3);
+    assert_int_equal(n.out_segs, 6);
+    solo_fini(s);
+    free(s);
+}
+
+static void test_dead_link(void **state)
+{
+    struct solo *s = malloc(sizeof *s);
+    uint32_t now = 5;
+    unsigned sent = 0;
+
+    (void)state;
+    solo_init(s, &fast, 64);
+    s->left = 1;
+    while (!arq_state(s->a)->dead) {
+        uint32_t due;
+
+        solo_flush(s, now);
+        assert_true(++sent <= 20);
+        assert_int_equal(s->n_segs, 1);
+        due = arq_due_in_ms(s->a, now);
+        solo_flush(s, now + due - 1);
+        assert_int_equal(s->n_segs, 0);
+        now += due;
+    }
+    assert_int_equal(sent, 20);
+    /* a timer that doubles without end stays within the clock */
+    arq_knobs(s->a)->nodelay = 0;
+    for (int i = 0; i < 40; i++) {
+        now += arq_due_in_ms(s->a, now);
+        solo_flush(s, now);
+        assert_int_equal(s->n_segs, 1);
+        assert_true(arq_due_in_ms(s->a, now) > 0 && arq_due_in_ms(s->a, now) <= 1 << 29);
+    }
+    solo_fini(s);
+    free(s);
+}
+
+/* What is lent: peeked and read in place; settled, it is a copy. A pool that has nothing left is reported. */
+static void test_lent(void **state)
+{
+    struct solo *s = malloc(sizeof *s);
+    uint8_t d[ARQ_HEADER + 4] = {7, 0, 0, 0, ARQ_SEG_PUSH, 0, 9, 0};
+    struct arq_chunk c;
+
+    (void)state;
+    solo_init(s, &fast, 64);
+    d[20] = 4;
+    memcpy(d + ARQ_HEADER, "abcd", 4);
+    assert_int_equal(arq_input(s->a, bytes_of(d, sizeof d), 0, 1), 0);
+    assert_int_equal(arq_peek(s->a, 0, &c), 0);
+    assert_ptr_equal(c.p, d + ARQ_HEADER);
+    assert_null(c.own);
+    assert_int_equal(arq_peek(s->a, 1, &c), ARQ_AGAIN);
+    d[12] = 2;
+    assert_int_equal(arq_input(s->a, bytes_of(d, sizeof d), 0, 1), 0);
+    assert_int_equal(arq_recv(s->a, &c), 0);
+    assert_null(c.own);
+    assert_int_equal(arq_settle(s->a), 0);
+    assert_int_equal(buf_pool_in_use(s->pool), 1); /* only what was not read */
+    memset(d + ARQ_HEADER, 0, 4);
+    push(s, 1, 0, 2);
+    assert_int_equal(arq_recv(s->a, &c), 0);
+    assert_int_equal(c.len, 0);
+    assert_int_equal(arq_recv(s->a, &c), 0);
+    assert_memory_equal(c.p, "abcd", 4);
+    buf_put(c.own);
+    buf_pool_set_limit(s->pool, 1);
+    s->left = 0;
+    for (uint32_t sn = 3; sn < 3 + 64; sn++) {
+        d[12] = (uint8_t)sn;
+        assert_int_equal(arq_input(s->a, bytes_of(d, sizeof d), 0, 1), 0);
+    }
+    struct buf *all = NULL; /* take what the pool still has */
+    for (struct buf *b; (b = buf_get(s->pool)); all = b)
+        b->next = all;
+    assert_int_equal(arq_settle(s->a), -ENOMEM);
+    while (!arq_recv(s->a, &c))
+        assert_null(c.p);
+    for (struct buf *b; (b = all); buf_put(b))
+        all = b->next;
+    solo_fini(s);
+    free(s);
+}
+
+/* Later acks: conserve, threshold, limit; and the transmissions come in sn order. */
+static void test_fast(void **state)
+{
+    struct solo *s = malloc(sizeof *s);
+
+    (void)state;
+    solo_init(s, &fast, 64);
+    open_window(s);
+    s->left = 10;
+    solo_flush(s, 100);
+    ack(s, 5, 100, 0, 150);
+    ack(s, 7, 99, 0, 150); /* claims to answer something sent before: counts against nothing */
+    solo_flush(s, 150);
+    assert_int_equal(s->n_segs, 0);
+    ack(s, 9, 100, 0, 150);
+    assert_int_equal(arq_due_in_ms(s->a, 150), 0);
+    solo_flush(s, 150);
+    assert_int_equal(s->n_segs, 5); /* 0..4; 6 and 8 have one each */
+    for (unsigned i = 0; i < s->n_segs; i++) {
+        assert_int_equal(s->seg[i].sn, i);
+        assert_int_equal(s->seg[i].ts, 150);
+    }
+    ack(s, 8, 100, 0, 160); /* sent before the retransmissions: only 6 counts */
+    solo_flush(s, 160);
+    assert_int_equal(s->n_segs, 1);
+    assert_int_equal(s->seg[0].sn, 6);
+    assert_int_equal(arq_take_counts(s->a).fast_segs, 6);
+    arq_check(s->a, 160);
+    solo_fini(s);
+    free(s);
+}
+
+static void test_params(void **state)
+{
+    struct buf_pool *pool = buf_pool_new(1500, 0);
+    struct arq_params p = fast;
+
+    (void)state;
+    p.pool = pool;
+    p.mtu = 49;
+    assert_null(arq_new(&p));
+    p.mtu = 1501;
+    assert_null(arq_new(&p));
+    p = fast;
+    p.pool = pool;
+    p.rcv_wnd = 0;
+    assert_null(arq_new(&p));
+    p.rcv_wnd = ARQ_WND_MAX + 1;
+    assert_null(arq_new(&p));
+    p.rcv_wnd = 1;
+    p.nodelay = 3;
+    assert_null(arq_new(&p));
+    assert_null(arq_free(NULL));
+    buf_pool_free(pool);
+}
+
+/* A smaller mtu: what was cut before leaves alone and as long as it is; what comes after obeys. */
+static void test_mtu(void **state)
+{
+    struct solo *s = malloc(sizeof *s);
+
+    (void)state;
+    solo_init(s, &fast, 64);
+    open_window(s);
+    s->left = 2;
+    s->len = 1000;
+    solo_flush(s, 1);
+    assert_int_equal(arq_set_mtu(s->a, 49), -EINVAL);
+    assert_int_equal(arq_set_mtu(s->a, 100), 0);
+    assert_int_equal(arq_mss(s->a), 76);
+    s->left = 2;
+    s->len = 26;
+    solo_flush(s, 1000);
+    assert_int_equal(s->n_segs, 4);
+    assert_int_equal(s->n_dgrams, 3);
+    assert_int_equal(s->seg[3].len, 26);
+    solo_fini(s);
+    free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_links),
+        cmocka_unit_test(test_params),         cmocka_unit_test(test_links),      cmocka_unit_test(test_cost),
+        cmocka_unit_test(test_timer_memory),   cmocka_unit_test(test_trim),       cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_receive_window), cmocka_unit_test(test_ack_filter), cmocka_unit_test(test_probes),
+        cmocka_unit_test(test_recovered),      cmocka_unit_test(test_spurious),   cmocka_unit_test(test_dead_link),
+        cmocka_unit_test(test_lent),           cmocka_unit_test(test_fast),       cmocka_unit_test(test_mtu),
+        cmocka_unit_test(test_bad_datagrams),
     };
 
-    (void)fast;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
