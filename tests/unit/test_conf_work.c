@@ -1,5 +1,5 @@
-/* tests/unit/test_conf_work.c - loading takes work in proportion to the text: ten times the profiles, ten times the work.
- * conf/ is compiled into this program with a call at every branch, which counts them; no clock is involved. */
+/* tests/unit/test_conf_work.c - loading takes work in proportion to the text: ten times the profiles, ten times the
+ * work. conf/ is compiled into this program with a call at every branch, which counts them; no clock is involved. */
 #include "conf/conf.h"
 
 #include "tests/support/vectors.h"
