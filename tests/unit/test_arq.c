@@ -1,12 +1,10 @@
-/* tests/unit/test_arq.c - the engine against itself: everything arrives, once and in order, over any link; its
- * invariants hold after every call; the cost of a call does not depend on the window. */
+/* tests/unit/test_arq.c - the engine against itself: everything arrives, once and in order, over any link, and its
+ * invariants hold after every call; then rule by rule, against peers that lie. */
 #include "tests/support/arq_pair.h"
+#include "tests/support/arq_solo.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static const struct arq_params fast = {
-    .mtu = 1300, .snd_wnd = 128, .rcv_wnd = 128, .nodelay = 1, .interval_ms = 10, .resend = 2, .nocwnd = true};
 
 static const struct {
     const char *name;
@@ -65,256 +63,6 @@ static void test_links(void **state)
     }
 }
 
-/* One engine without a peer: segments are pulled without end, datagrams are counted and forgotten. */
-struct solo {
-    struct arq *a;
-    struct buf_pool *pool;
-    uint32_t left; /* segments still to be pulled */
-    uint32_t len; /* of each */
-    unsigned n_dgrams;
-    struct arq_seg seg[2048]; /* headers of the last emission */
-    unsigned n_segs;
-};
-
-static int solo_pull(void *ctx, struct arq *a, struct arq_chunk *c)
-{
-    struct solo *s = ctx;
-
-    (void)a;
-    if (!s->left)
-        return ARQ_AGAIN;
-    s->left--;
-    c->own = buf_get(s->pool);
-    memset(c->own->mem, 'd', s->len);
-    c->p = c->own->mem;
-    c->len = s->len;
-    return 0;
-}
-
-static void solo_init(struct solo *s, const struct arq_params *base, uint16_t wnd)
-{
-    struct arq_params p = *base;
-
-    memset(s, 0, sizeof *s);
-    s->pool = buf_pool_new(1500, 0);
-    s->len = 10;
-    p.conv = 7;
-    p.snd_wnd = p.rcv_wnd = wnd;
-    p.pool = s->pool;
-    p.pull = solo_pull;
-    p.ctx = s;
-    s->a = arq_new(&p);
-    assert_non_null(s->a);
-}
-
-static void solo_fini(struct solo *s)
-{
-    s->a = arq_free(s->a);
-    assert_int_equal(buf_pool_in_use(s->pool), 0);
-    buf_pool_free(s->pool);
-}
-
-static void solo_emit(struct solo *s)
-{
-    uint8_t out[1500];
-    size_t n;
-
-    s->n_segs = s->n_dgrams = 0;
-    while ((n = arq_emit(s->a, out))) {
-        struct rd r = rd_from(out, n);
-
-        s->n_dgrams++;
-        while (rd_left(&r)) {
-            struct arq_seg *seg = &s->seg[s->n_segs++ % LEN(s->seg)];
-
-            *seg = arq_seg_get(&r);
-            rd_take(&r, seg->len);
-            assert_false(r.bad);
-        }
-    }
-}
-
-static void solo_flush(struct solo *s, uint32_t now)
-{
-    assert_int_equal(arq_flush(s->a, ARQ_FLUSH_FULL, now), 0);
-    solo_emit(s);
-}
-
-static unsigned solo_count(const struct solo *s, uint8_t cmd)
-{
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < s->n_segs; i++)
-        n += s->seg[i].cmd == cmd;
-    return n;
-}
-
-static int input(struct solo *s, struct arq_seg seg, unsigned flags, uint32_t now)
-{
-    uint8_t d[1500] = {0};
-    struct wr w = wr_to(d, sizeof d);
-    int r;
-
-    seg.conv = 7;
-    arq_seg_put(&w, &seg);
-    r = arq_input(s->a, bytes_of(d, ARQ_HEADER + seg.len), flags, now);
-    assert_int_equal(arq_settle(s->a), 0);
-    return r;
-}
-
-static void ack(struct solo *s, uint32_t sn, uint32_t ts, uint32_t una, uint32_t now)
-{
-    const struct arq_seg seg = {.cmd = ARQ_SEG_ACK, .wnd = 65535, .ts = ts, .sn = sn, .una = una};
-
-    assert_int_equal(input(s, seg, 0, now), 0);
-}
-
-static void open_window(struct solo *s)
-{
-    assert_int_equal(input(s, (struct arq_seg){.cmd = ARQ_SEG_WINS, .wnd = 65535}, 0, 0), 0);
-}
-
-static void push(struct solo *s, uint32_t sn, uint32_t len, uint32_t now)
-{
-    const struct arq_seg seg = {.cmd = ARQ_SEG_PUSH, .wnd = 128, .ts = now, .sn = sn, .len = len};
-
-    assert_int_equal(input(s, seg, 0, now), 0);
-}
-
-/* Steps per call, for each way of using a window of wnd. */
-struct costs {
-    double flush, ack, sack, lossy, again, push, shuffled;
-};
-
-#define PER_CALL(what, n) ((double)(arq_steps - (what)) / (n))
-
-static void cost_acks(struct costs *c, uint16_t wnd)
-{
-    struct solo *s = malloc(sizeof *s);
-    uint64_t was;
-
-    solo_init(s, &fast, wnd);
-    open_window(s);
-    s->left = 2 * wnd;
-    solo_flush(s, 1);
-    assert_int_equal(arq_state(s->a)->n_inflight, wnd);
-    was = arq_steps;
-    for (uint32_t i = 0; i < 100; i++)
-        assert_int_equal(arq_flush(s->a, ARQ_FLUSH_FULL, 2), 0);
-    c->flush = PER_CALL(was, 100);
-    was = arq_steps;
-    for (uint32_t sn = 0; sn < wnd; sn++)
-        ack(s, sn, 1, sn + 1, 3);
-    c->ack = PER_CALL(was, wnd);
-    solo_flush(s, 4);
-    was = arq_steps;
-    for (uint32_t sn = 1; sn < wnd; sn++) /* the first is lost: nothing but single acks */
-        ack(s, wnd + sn, 4, wnd, 5);
-    c->sack = PER_CALL(was, wnd);
-    solo_fini(s);
-    free(s);
-}
-
-/* Every fifth is lost; the others are acknowledged, the lost sent again, and acknowledged as well, in between new ones. */
-static void cost_loss(struct costs *c, uint16_t wnd)
-{
-    struct solo *s = malloc(sizeof *s);
-    uint64_t was;
-
-    solo_init(s, &fast, wnd);
-    open_window(s);
-    s->left = UINT32_MAX;
-    solo_flush(s, 1);
-    was = arq_steps;
-    for (uint32_t sn = 0; sn < wnd; sn++)
-        if (sn % 5) {
-            ack(s, sn, 1, 0, 2 + sn / 100);
-            solo_flush(s, 2 + sn / 100);
-        }
-    c->lossy = PER_CALL(was, wnd);
-    was = arq_steps;
-    for (uint32_t sn = 5; sn < wnd; sn += 5) { /* the first retransmission is lost again */
-        ack(s, sn, arq_out_at(s->a, sn)->ts, 0, 100 + sn / 100);
-        solo_flush(s, 100 + sn / 100);
-    }
-    c->again = PER_CALL(was, wnd / 5);
-    arq_check(s->a, 100 + wnd / 100);
-    solo_fini(s);
-    free(s);
-}
-
-static void cost_receive(struct costs *c, uint16_t wnd)
-{
-    struct solo *s = malloc(sizeof *s);
-    struct arq_chunk k;
-    uint64_t was;
-
-    solo_init(s, &fast, wnd);
-    was = arq_steps;
-    for (uint32_t sn = 0; sn < wnd; sn++)
-        push(s, sn, 10, 1);
-    c->push = PER_CALL(was, wnd);
-    while (!arq_recv(s->a, &k))
-        buf_put(k.own);
-    solo_flush(s, 2);
-    was = arq_steps;
-    for (uint32_t sn = 0; sn < wnd; sn++)
-        push(s, wnd + (sn ^ 1), 10, 3);
-    c->shuffled = PER_CALL(was, wnd);
-    solo_fini(s);
-    free(s);
-}
-
-/* The ack of a retransmission, sent later than the whole window above it: what is below it counts, and costs. */
-static void cost_early_hole(uint16_t wnd)
-{
-    struct solo *s = malloc(sizeof *s);
-    uint64_t was;
-
-    solo_init(s, &fast, wnd);
-    open_window(s);
-    s->left = wnd;
-    solo_flush(s, 1);
-    ack(s, 3, 1, 0, 2);
-    ack(s, 4, 1, 0, 2);
-    solo_flush(s, 3);
-    assert_int_equal(s->n_segs, 3);
-    was = arq_steps;
-    ack(s, 2, 3, 0, 4);
-    assert_true(PER_CALL(was, 1) < 10);
-    assert_int_equal(arq_out_at(s->a, 0)->fastack, 1);
-    assert_int_equal(arq_out_at(s->a, 1)->fastack, 1);
-    assert_int_equal(arq_out_at(s->a, 5)->fastack, 0);
-    solo_fini(s);
-    free(s);
-}
-
-/* The work of a call is the same for a window of 32 and one of 8192, but for what a hole costs to find (bitmap words). */
-static void test_cost(void **state)
-{
-    struct costs c[2];
-
-    (void)state;
-    for (int i = 0; i < 2; i++) {
-        uint16_t wnd = i ? 8192 : 32;
-
-        cost_acks(&c[i], wnd);
-        cost_loss(&c[i], wnd);
-        cost_receive(&c[i], wnd);
-        cost_early_hole(wnd);
-        print_message("window %u: steps per flush %.2f, ack %.2f, selective ack %.2f, under loss %.2f, "
-                      "of a retransmission %.2f, push %.2f, shuffled %.2f\n",
-                      wnd, c[i].flush, c[i].ack, c[i].sack, c[i].lossy, c[i].again, c[i].push, c[i].shuffled);
-        assert_true(c[i].flush == 0);
-        assert_true(c[i].ack < 6);
-        assert_true(c[i].sack < 8);
-        assert_true(c[i].lossy < 8);
-        assert_true(c[i].again < 20);
-        assert_true(c[i].push < 4);
-        assert_true(c[i].shuffled < 4);
-    }
-}
-
 /* Runs that nobody waits for any more do not pile up, however far their deadline and however often one flushes. */
 static void test_timer_memory(void **state)
 {
@@ -322,8 +70,8 @@ static void test_timer_memory(void **state)
     size_t memory;
 
     (void)state;
-    solo_init(s, &fast, 64);
-    open_window(s);
+    solo_init(s, &solo_params, 64);
+    solo_open(s);
     s->a->st.rto_ms = 60000;
     s->left = UINT32_MAX;
     arq_knobs(s->a)->snd_wnd = 1;
@@ -331,7 +79,7 @@ static void test_timer_memory(void **state)
         arq_knobs(s->a)->snd_wnd = MIN(now, 30);
         solo_flush(s, now);
         if (now > 20)
-            ack(s, now - 20, now - 20, now - 20, now);
+            solo_ack(s, now - 20, now - 20, now - 20, now);
         s->a->st.rto_ms = 60000;
         if (now == 1000)
             memory = arq_memory(s->a);
@@ -344,7 +92,7 @@ static void test_timer_memory(void **state)
 
 static void test_trim(void **state)
 {
-    struct arq_params p = fast;
+    struct arq_params p = solo_params;
     struct arq_pair l;
     size_t idle, busy;
 
@@ -382,28 +130,28 @@ static void test_lies(void **state)
     uint8_t out[1500];
 
     (void)state;
-    solo_init(s, &fast, 64);
-    open_window(s);
+    solo_init(s, &solo_params, 64);
+    solo_open(s);
     s->left = 64;
     assert_int_equal(arq_flush(s->a, ARQ_FLUSH_FULL, 100), 0);
-    ack(s, 3, 100, 4, 100); /* decided, but not one datagram has left */
+    solo_ack(s, 3, 100, 4, 100); /* decided, but not one datagram has left */
     assert_int_equal(arq_state(s->a)->n_inflight, 64);
     assert_true(arq_emit(s->a, out) > 0);
-    ack(s, s->a->snd_out, 100, 0, 100);
-    ack(s, 0, 100, s->a->snd_out + 1, 100); /* this una is a lie, the ack itself is not */
+    solo_ack(s, s->a->snd_out, 100, 0, 100);
+    solo_ack(s, 0, 100, s->a->snd_out + 1, 100); /* this una is a lie, the ack itself is not */
     assert_int_equal(arq_state(s->a)->n_inflight, 63);
     assert_int_equal(arq_state(s->a)->snd_una, 1);
     solo_emit(s);
     arq_check(s->a, 100);
-    ack(s, 64, 100, 1, 110);
-    ack(s, 0x80000000, 100, 0x80000000, 110);
-    ack(s, 1, 100, UINT32_MAX, 110);
+    solo_ack(s, 64, 100, 1, 110);
+    solo_ack(s, 0x80000000, 100, 0x80000000, 110);
+    solo_ack(s, 1, 100, UINT32_MAX, 110);
     assert_int_equal(arq_state(s->a)->snd_una, 2);
     assert_int_equal(arq_state(s->a)->n_inflight, 62);
     /* time stamps from the future and from long ago */
     for (uint32_t i = 0; i < 50; i++) {
-        ack(s, 2, 110 + 1 + i, 2, 110);
-        ack(s, 2, 110 - 60001 - i * 1000, 2, 110);
+        solo_ack(s, 2, 110 + 1 + i, 2, 110);
+        solo_ack(s, 2, 110 - 60001 - i * 1000, 2, 110);
     }
     assert_true(arq_state(s->a)->srtt_ms <= 10);
     assert_true(arq_state(s->a)->rto_ms <= 200);
@@ -424,12 +172,12 @@ static void test_receive_window(void **state)
     struct arq_chunk c;
 
     (void)state;
-    solo_init(s, &fast, 8);
+    solo_init(s, &solo_params, 8);
     arq_knobs(s->a)->ack_all = true;
     for (size_t i = 0; i < LEN(rows); i++) {
         uint32_t had = arq_state(s->a)->n_rcv_buf + arq_state(s->a)->rcv_nxt;
 
-        push(s, rows[i].sn, 5, 77);
+        solo_push(s, rows[i].sn, 5, 77);
         assert_int_equal(arq_state(s->a)->n_rcv_buf + arq_state(s->a)->rcv_nxt - had, rows[i].taken);
         solo_flush(s, 80);
         assert_int_equal(s->n_segs, rows[i].acked);
@@ -442,7 +190,7 @@ static void test_receive_window(void **state)
     assert_int_equal(arq_take_counts(s->a).repeat_segs, 6);
     assert_int_equal(arq_take_counts(s->a).repeat_segs, 0);
     for (uint32_t sn = 1; sn < 16; sn++)
-        push(s, sn, 5, 80);
+        solo_push(s, sn, 5, 80);
     /* eight can be read, seven more are held: una stands still, the window is closed */
     assert_int_equal(arq_state(s->a)->rcv_nxt, 8);
     assert_int_equal(arq_state(s->a)->n_rcv_buf, 8);
@@ -467,7 +215,7 @@ static void test_bad_datagrams(void **state)
     uint8_t good[60] = {7, 0, 0, 0, ARQ_SEG_PUSH, 0, 9, 0}, *p;
 
     (void)state;
-    solo_init(s, &fast, 8);
+    solo_init(s, &solo_params, 8);
     good[20] = 12; /* len */
     memcpy(good + 36, good, 24);
     good[40] = ARQ_SEG_WASK;
@@ -507,19 +255,19 @@ static void test_ack_filter(void **state)
     struct solo *s = malloc(sizeof *s);
 
     (void)state;
-    solo_init(s, &fast, 64);
+    solo_init(s, &solo_params, 64);
     for (uint32_t sn = 0; sn < 20; sn++)
-        push(s, sn, 3, sn);
+        solo_push(s, sn, 3, sn);
     solo_flush(s, 30);
     assert_int_equal(s->n_segs, 1); /* una tells the rest */
     assert_int_equal(s->seg[0].sn, 19);
     assert_int_equal(s->seg[0].una, 20);
-    push(s, 22, 3, 31);
-    push(s, 23, 3, 31);
-    push(s, 5, 3, 31);
+    solo_push(s, 22, 3, 31);
+    solo_push(s, 23, 3, 31);
+    solo_push(s, 5, 3, 31);
     assert_int_equal(arq_state(s->a)->n_acks, 3);
     assert_int_equal(arq_flush(s->a, ARQ_FLUSH_ACKS, 31), 0);
-    push(s, 25, 3, 32); /* after the flush: for the next one */
+    solo_push(s, 25, 3, 32); /* after the flush: for the next one */
     assert_int_equal(arq_state(s->a)->n_acks, 1);
     solo_emit(s);
     assert_int_equal(s->n_segs, 3);
@@ -530,7 +278,7 @@ static void test_ack_filter(void **state)
     assert_int_equal(s->seg[0].sn, 25);
     /* one peer repeating itself without end */
     for (int i = 0; i < 100000; i++)
-        push(s, 0, 0, 1);
+        solo_push(s, 0, 0, 1);
     assert_true(arq_memory(s->a) < 16384);
     solo_fini(s);
     free(s);
@@ -544,13 +292,13 @@ static void test_probes(void **state)
     uint32_t now = 1000, gap = 500;
 
     (void)state;
-    solo_init(s, &fast, 64);
+    solo_init(s, &solo_params, 64);
     arq_probe(s->a);
     assert_int_equal(arq_due_in_ms(s->a, now), 0);
     solo_flush(s, now);
     assert_int_equal(solo_count(s, ARQ_SEG_WASK), 1);
     assert_int_equal(arq_due_in_ms(s->a, now), UINT32_MAX);
-    assert_int_equal(input(s, closed, 0, now), 0);
+    assert_int_equal(solo_input(s, closed, 0, now), 0);
     assert_int_equal(arq_due_in_ms(s->a, now), 0); /* a flush has to start the clock */
     s->left = 5;
     solo_flush(s, now);
@@ -564,10 +312,10 @@ static void test_probes(void **state)
         assert_int_equal(solo_count(s, ARQ_SEG_WASK), 1);
         gap += gap / 2;
     }
-    open_window(s);
+    solo_open(s);
     solo_flush(s, now);
     assert_int_equal(solo_count(s, ARQ_SEG_PUSH), 5);
-    assert_int_equal(input(s, (struct arq_seg){.cmd = ARQ_SEG_WASK, .wnd = 1, .sn = 99, .ts = 99}, 0, now), 0);
+    assert_int_equal(solo_input(s, (struct arq_seg){.cmd = ARQ_SEG_WASK, .wnd = 1, .sn = 99, .ts = 99}, 0, now), 0);
     assert_int_equal(arq_flush(s->a, ARQ_FLUSH_ACKS, now), 0);
     solo_emit(s);
     assert_int_equal(solo_count(s, ARQ_SEG_WINS), 1);
@@ -581,32 +329,32 @@ static void test_recovered(void **state)
     struct arq_seg seg = {.cmd = ARQ_SEG_ACK, .wnd = 3, .ts = 1, .sn = 1, .una = 1};
 
     (void)state;
-    solo_init(s, &fast, 64);
-    open_window(s);
+    solo_init(s, &solo_params, 64);
+    solo_open(s);
     s->left = 4;
     solo_flush(s, 1);
-    assert_int_equal(input(s, seg, ARQ_RECOVERED, 500), 0);
+    assert_int_equal(solo_input(s, seg, ARQ_RECOVERED, 500), 0);
     assert_int_equal(arq_state(s->a)->srtt_ms, 0);
     assert_int_equal(arq_state(s->a)->rmt_wnd, 65535);
     assert_int_equal(arq_state(s->a)->n_inflight, 2); /* una and the ack count */
     seg.sn = 2;
     seg.una = 0;
-    assert_int_equal(input(s, seg, 0, 500), 0);
+    assert_int_equal(solo_input(s, seg, 0, 500), 0);
     assert_int_equal(arq_state(s->a)->srtt_ms, 499);
     assert_int_equal(arq_state(s->a)->rmt_wnd, 3);
     assert_int_equal(arq_state(s->a)->behind, 1);
-    assert_int_equal(input(s, seg, ARQ_RECOVERED, 500), 0);
+    assert_int_equal(solo_input(s, seg, ARQ_RECOVERED, 500), 0);
     assert_int_equal(arq_state(s->a)->behind, 1);
-    assert_int_equal(input(s, seg, 0, 500), 0);
+    assert_int_equal(solo_input(s, seg, 0, 500), 0);
     assert_int_equal(arq_state(s->a)->behind, 2);
     seg.una = 1;
-    assert_int_equal(input(s, seg, 0, 501), 0);
+    assert_int_equal(solo_input(s, seg, 0, 501), 0);
     assert_int_equal(arq_state(s->a)->behind, 0);
     assert_int_equal(arq_state(s->a)->heard_ms, 501);
-    push(s, 0, 1, 1);
+    solo_push(s, 0, 1, 1);
     (void)arq_take_counts(s->a);
     seg = (struct arq_seg){.cmd = ARQ_SEG_PUSH, .wnd = 3, .una = 1, .len = 1};
-    assert_int_equal(input(s, seg, ARQ_RECOVERED, 501), 0);
+    assert_int_equal(solo_input(s, seg, ARQ_RECOVERED, 501), 0);
     assert_int_equal(arq_take_counts(s->a).repeat_segs, 0);
     solo_fini(s);
     free(s);
@@ -618,15 +366,15 @@ static void test_spurious(void **state)
     struct arq_counts n;
 
     (void)state;
-    solo_init(s, &fast, 64);
-    open_window(s);
+    solo_init(s, &solo_params, 64);
+    solo_open(s);
     s->left = 3;
     solo_flush(s, 1000);
     solo_flush(s, 1200);
     assert_int_equal(solo_count(s, ARQ_SEG_PUSH), 3);
-    ack(s, 0, 1000, 0, 1210); /* the first transmission had arrived */
-    ack(s, 1, 1200, 0, 1300);
-    ack(s, 2, 1000, 3, 1300); /* also when una goes first */
+    solo_ack(s, 0, 1000, 0, 1210); /* the first transmission had arrived */
+    solo_ack(s, 1, 1200, 0, 1300);
+    solo_ack(s, 2, 1000, 3, 1300); /* also when una goes first */
     n = arq_take_counts(s->a);
     assert_int_equal(n.spurious_segs, 2);
     assert_int_equal(n.lost_segs, 3);
@@ -642,7 +390,7 @@ static void test_dead_link(void **state)
     unsigned sent = 0;
 
     (void)state;
-    solo_init(s, &fast, 64);
+    solo_init(s, &solo_params, 64);
     s->left = 1;
     while (!arq_state(s->a)->dead) {
         uint32_t due;
@@ -676,7 +424,7 @@ static void test_lent(void **state)
     struct arq_chunk c;
 
     (void)state;
-    solo_init(s, &fast, 64);
+    solo_init(s, &solo_params, 64);
     d[20] = 4;
     memcpy(d + ARQ_HEADER, "abcd", 4);
     assert_int_equal(arq_input(s->a, bytes_of(d, sizeof d), 0, 1), 0);
@@ -691,7 +439,7 @@ static void test_lent(void **state)
     assert_int_equal(arq_settle(s->a), 0);
     assert_int_equal(buf_pool_in_use(s->pool), 1); /* only what was not read */
     memset(d + ARQ_HEADER, 0, 4);
-    push(s, 1, 0, 2);
+    solo_push(s, 1, 0, 2);
     assert_int_equal(arq_recv(s->a, &c), 0);
     assert_int_equal(c.len, 0);
     assert_int_equal(arq_recv(s->a, &c), 0);
@@ -721,15 +469,15 @@ static void test_fast(void **state)
     struct solo *s = malloc(sizeof *s);
 
     (void)state;
-    solo_init(s, &fast, 64);
-    open_window(s);
+    solo_init(s, &solo_params, 64);
+    solo_open(s);
     s->left = 10;
     solo_flush(s, 100);
-    ack(s, 5, 100, 0, 150);
-    ack(s, 7, 99, 0, 150); /* claims to answer something sent before: counts against nothing */
+    solo_ack(s, 5, 100, 0, 150);
+    solo_ack(s, 7, 99, 0, 150); /* claims to answer something sent before: counts against nothing */
     solo_flush(s, 150);
     assert_int_equal(s->n_segs, 0);
-    ack(s, 9, 100, 0, 150);
+    solo_ack(s, 9, 100, 0, 150);
     assert_int_equal(arq_due_in_ms(s->a, 150), 0);
     solo_flush(s, 150);
     assert_int_equal(s->n_segs, 5); /* 0..4; 6 and 8 have one each */
@@ -737,7 +485,7 @@ static void test_fast(void **state)
         assert_int_equal(s->seg[i].sn, i);
         assert_int_equal(s->seg[i].ts, 150);
     }
-    ack(s, 8, 100, 0, 160); /* sent before the retransmissions: only 6 counts */
+    solo_ack(s, 8, 100, 0, 160); /* sent before the retransmissions: only 6 counts */
     solo_flush(s, 160);
     assert_int_equal(s->n_segs, 1);
     assert_int_equal(s->seg[0].sn, 6);
@@ -750,7 +498,7 @@ static void test_fast(void **state)
 static void test_params(void **state)
 {
     struct buf_pool *pool = buf_pool_new(1500, 0);
-    struct arq_params p = fast;
+    struct arq_params p = solo_params;
 
     (void)state;
     p.pool = pool;
@@ -758,7 +506,7 @@ static void test_params(void **state)
     assert_null(arq_new(&p));
     p.mtu = 1501;
     assert_null(arq_new(&p));
-    p = fast;
+    p = solo_params;
     p.pool = pool;
     p.rcv_wnd = 0;
     assert_null(arq_new(&p));
@@ -777,8 +525,8 @@ static void test_mtu(void **state)
     struct solo *s = malloc(sizeof *s);
 
     (void)state;
-    solo_init(s, &fast, 64);
-    open_window(s);
+    solo_init(s, &solo_params, 64);
+    solo_open(s);
     s->left = 2;
     s->len = 1000;
     solo_flush(s, 1);
@@ -798,12 +546,11 @@ static void test_mtu(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_params),         cmocka_unit_test(test_links),      cmocka_unit_test(test_cost),
-        cmocka_unit_test(test_timer_memory),   cmocka_unit_test(test_trim),       cmocka_unit_test(test_lies),
-        cmocka_unit_test(test_receive_window), cmocka_unit_test(test_ack_filter), cmocka_unit_test(test_probes),
-        cmocka_unit_test(test_recovered),      cmocka_unit_test(test_spurious),   cmocka_unit_test(test_dead_link),
-        cmocka_unit_test(test_lent),           cmocka_unit_test(test_fast),       cmocka_unit_test(test_mtu),
-        cmocka_unit_test(test_bad_datagrams),
+        cmocka_unit_test(test_params),     cmocka_unit_test(test_links),     cmocka_unit_test(test_timer_memory),
+        cmocka_unit_test(test_trim),       cmocka_unit_test(test_lies),      cmocka_unit_test(test_receive_window),
+        cmocka_unit_test(test_ack_filter), cmocka_unit_test(test_probes),    cmocka_unit_test(test_recovered),
+        cmocka_unit_test(test_spurious),   cmocka_unit_test(test_dead_link), cmocka_unit_test(test_lent),
+        cmocka_unit_test(test_fast),       cmocka_unit_test(test_mtu),       cmocka_unit_test(test_bad_datagrams),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
