@@ -1,6 +1,6 @@
 /* fec/rs.c - generator matrices and the list of codecs in use. Plans are in rs_plan.c.
- * Source: the FEC description, section 3. Matrix work is jerasure's; its region calls are not used, because they write
- * global counters. */
+ * Source: the FEC description, section 3. Field and matrix work is jerasure's; its region calls are not used, because
+ * they write global counters. */
 #include "fec/rs.h"
 
 #include "fec/region.h"
@@ -51,35 +51,28 @@ static bool field_setup(void)
     return field == FIELD_READY;
 }
 
-/* Rows first .. first + n of the Vandermonde matrix: row r is the powers 0 .. k-1 of the field element r. */
-static void vandermonde(int *v, unsigned first, unsigned n, unsigned k)
+/* coef = the parity rows of V * inverse(T), V the Vandermonde matrix of the row numbers and T its top square. Row r of that
+ * product carries the values of a polynomial at 0 .. k-1 to its value at r, so its entries are Lagrange's:
+ *   coef(r, c) = product over j < k, j != c of (r - j) / (c - j)          ("-" is XOR)
+ * Inverting T instead takes 50 ms at k = 254: a peer could make a worker stand still by changing shapes. */
+static void generator(uint8_t *coef, unsigned k, unsigned m)
 {
-    for (unsigned r = 0; r < n; r++) {
-        v[r * k] = 1;
-        for (unsigned c = 1; c < k; c++)
-            v[r * k + c] = galois_single_multiply(v[r * k + c - 1], (int)(first + r), 8);
-    }
-}
+    int below[SHARD_MAX_N];
 
-/* coef = the parity rows of V * inverse(top square of V). */
-static bool generator(uint8_t *coef, unsigned k, unsigned m)
-{
-    int *v = calloc((size_t)k * MAX(k, m), sizeof *v), *inverse = calloc((size_t)k * k, sizeof *inverse);
-    int *g = NULL;
-
-    if (v && inverse) {
-        vandermonde(v, 0, k, k);
-        if (!jerasure_invert_matrix(v, inverse, (int)k, 8)) {
-            vandermonde(v, k, m, k); /* the inversion has destroyed the square */
-            g = jerasure_matrix_multiply(v, inverse, (int)m, (int)k, (int)k, (int)k, 8);
-        }
+    for (unsigned c = 0; c < k; c++) {
+        below[c] = 1;
+        for (unsigned j = 0; j < k; j++)
+            if (j != c)
+                below[c] = galois_single_multiply(below[c], (int)(c ^ j), 8);
     }
-    for (size_t i = 0; g && i < (size_t)k * m; i++)
-        coef[i] = (uint8_t)g[i];
-    free(v);
-    free(inverse);
-    free(g);
-    return g != NULL;
+    for (unsigned r = k; r < k + m; r++) {
+        int all = 1;
+
+        for (unsigned j = 0; j < k; j++)
+            all = galois_single_multiply(all, (int)(r ^ j), 8);
+        for (unsigned c = 0; c < k; c++)
+            *coef++ = (uint8_t)galois_single_divide(all, galois_single_multiply(below[c], (int)(r ^ c), 8), 8);
+    }
 }
 
 static struct rs *build(const struct region_ops *ops, unsigned k, unsigned m)
@@ -91,10 +84,7 @@ static struct rs *build(const struct region_ops *ops, unsigned k, unsigned m)
         return NULL;
     *rs = (struct rs){.ops = ops, .k = k, .m = m, .refs = 1, .bytes = bytes, .coef = (uint8_t *)(rs + 1)};
     rs->table = rs->coef + n_coef;
-    if (!generator(rs->coef, k, m)) {
-        free(rs);
-        return NULL;
-    }
+    generator(rs->coef, k, m);
     ops->prepare(rs->table, rs->coef, k, m);
     return rs;
 }

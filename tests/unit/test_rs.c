@@ -4,7 +4,8 @@
 #include "fec/rs.h"
 #include "tests/support/vectors.h"
 
-#include <errno.h>
+#include <jerasure.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,6 +98,86 @@ static void test_matrices(void **state)
     }
     assert_true(i > 10);
     json_decref(root);
+}
+
+/* The definition, as a matrix product with jerasure's inversion: V * inverse(top square of V). */
+static void check_definition(unsigned k, unsigned m)
+{
+    int *v = calloc((size_t)(k + m) * k, sizeof *v), *inverse = calloc((size_t)k * k, sizeof *inverse), *g;
+    struct rs *rs = rs_new(k, m);
+
+    for (unsigned pass = 0; pass < 2; pass++) { /* the inversion destroys the square */
+        for (unsigned r = 0; r < k + m; r++) {
+            v[r * k] = 1;
+            for (unsigned c = 1; c < k; c++)
+                v[r * k + c] = gf_mul((uint8_t)v[r * k + c - 1], (uint8_t)r);
+        }
+        if (!pass)
+            assert_int_equal(jerasure_invert_matrix(v, inverse, (int)k, 8), 0);
+    }
+    g = jerasure_matrix_multiply(v, inverse, (int)(k + m), (int)k, (int)k, (int)k, 8);
+    for (unsigned r = 0; r < k + m; r++)
+        for (unsigned c = 0; c < k; c++)
+            if (g[r * k + c] != (r < k ? r == c : rs_parity_row(rs, r - k)[c]))
+                fail_msg("%u + %u, row %u column %u", k, m, r, c);
+    rs_free(rs);
+    free(v);
+    free(inverse);
+    free(g);
+}
+
+static void test_definition(void **state)
+{
+    (void)state;
+    for (unsigned k = 1; k <= 40; k++)
+        check_definition(k, 1 + k % 9);
+    for (unsigned k = 60; k <= 250; k += 38)
+        check_definition(k, 256 - k);
+    check_definition(255, 1);
+    check_definition(1, 255);
+}
+
+/* Codecs come and go in several threads at once; the first use sets the field up. */
+static void *come_and_go(void *arg)
+{
+    struct rng rng = {.s = 1 + (uintptr_t)arg};
+    long wrong = 0;
+
+    for (unsigned i = 0; i < 400; i++) {
+        unsigned k = 1 + rng_below(&rng, 6), m = 1 + rng_below(&rng, 3);
+        struct rs *rs = rs_new(k, m);
+        uint8_t mem[16][64], *rows[16];
+
+        for (unsigned r = 0; r < k + m; r++) {
+            rng_fill(&rng, mem[r], sizeof mem[r]);
+            rows[r] = mem[r];
+        }
+        rs_encode(rs, m, (const uint8_t *const *)rows, rows + k, sizeof mem[0]);
+        for (unsigned b = 0; b < sizeof mem[0]; b++) {
+            uint8_t want = 0;
+
+            for (unsigned c = 0; c < k; c++)
+                want ^= gf_mul(rs_parity_row(rs, m - 1)[c], mem[c][b]);
+            wrong += want != mem[k + m - 1][b];
+        }
+        rs_free(rs);
+    }
+    return (void *)wrong;
+}
+
+static void test_threads(void **state)
+{
+    pthread_t t[4];
+    void *wrong;
+
+    (void)state;
+    for (uintptr_t i = 0; i < LEN(t); i++)
+        assert_int_equal(pthread_create(&t[i], NULL, come_and_go, (void *)(i * 977)), 0);
+    for (unsigned i = 0; i < LEN(t); i++) {
+        pthread_join(t[i], &wrong);
+        assert_null(wrong);
+    }
+    assert_int_equal(rs_memory(), 0);
 }
 
 static void test_bad_shapes(void **state)
@@ -345,10 +426,11 @@ static void test_mixed_lengths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_matrices),      cmocka_unit_test(test_bad_shapes),
-        cmocka_unit_test(test_row_sums),      cmocka_unit_test(test_kernels),
-        cmocka_unit_test(test_all_patterns),  cmocka_unit_test(test_random_patterns),
-        cmocka_unit_test(test_mixed_lengths),
+        cmocka_unit_test(test_threads), /* first: it wants the field not set up */
+        cmocka_unit_test(test_matrices),        cmocka_unit_test(test_definition),
+        cmocka_unit_test(test_bad_shapes),      cmocka_unit_test(test_row_sums),
+        cmocka_unit_test(test_kernels),         cmocka_unit_test(test_all_patterns),
+        cmocka_unit_test(test_random_patterns), cmocka_unit_test(test_mixed_lengths),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
