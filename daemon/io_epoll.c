@@ -159,6 +159,8 @@ static void queue(struct io *io, struct io_src *s)
 
 static int epoll_read(struct io *io, struct io_src *s)
 {
+    if (s->dying)
+        return -EBADF;
     s->reading = true;
     queue(io, s);
     return 0;
@@ -166,6 +168,8 @@ static int epoll_read(struct io *io, struct io_src *s)
 
 static int epoll_want_write(struct io *io, struct io_src *s)
 {
+    if (s->dying)
+        return -EBADF;
     s->writing = true;
     s->ready_out = false;
     return look_again(io, s);

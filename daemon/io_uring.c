@@ -4,15 +4,13 @@
  * that into requests. So a full submission queue is met in one place, where completions can be taken at the same time.
  * A descriptor is closed only when no request for it is left in the kernel: before that it would not really close. */
 #include "daemon/io_common.h"
+#include "daemon/uring_pool.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <liburing.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -21,9 +19,7 @@
 enum {
     SQ_ENTRIES = 256,
     CQ_ENTRIES = 4096,
-    BUFFERS = 64, /* per pool, a power of two; far fewer end a multishot receive with ENOBUFS all the time */
     UDP_NAME = 32, /* room for the sender's address, such that the payload is 16-aligned */
-    BUFFER_ALIGN = 64,
     CLOSE_MS = 1000, /* how long close() waits for the kernel to let go */
 };
 
@@ -33,84 +29,25 @@ enum { GROUP_UDP, GROUP_STREAM, GROUPS };
 
 _Static_assert(_Alignof(struct io_src) > OP_MASK, "user_data has room for the operation");
 
-/* Buffers the kernel picks from. What it has filled is ours until the next wait(). */
-struct pool {
-    struct io_uring_buf_ring *ring;
-    uint8_t *mem;
-    uint32_t size, stride;
-    uint16_t used[BUFFERS];
-    unsigned n_used;
-};
-
 struct io {
     struct io_uring ring;
     bool open, enabled;
     unsigned max_events;
     unsigned n_flight; /* requests in the kernel, cancellations included */
-    struct pool pool[GROUPS];
+    struct uring_pool pool[GROUPS];
     struct msghdr udp_shape; /* tells multishot recvmsg the room for name and control */
     struct list todo, gone;
+    struct list hungry; /* streams that found no buffer: a pool's worth of them asks again at a time */
     struct list starved; /* listeners that rest until retry_at */
     struct tick retry_at;
 };
-
-static void *map(size_t len)
-{
-    void *m = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    return m == MAP_FAILED ? NULL : m;
-}
-
-static void pool_fini(struct pool *p)
-{
-    if (p->ring)
-        munmap(p->ring, BUFFERS * sizeof(struct io_uring_buf));
-    if (p->mem)
-        munmap(p->mem, (size_t)BUFFERS * p->stride);
-}
-
-/* Returns what was lent. */
-static void pool_refill(struct pool *p)
-{
-    for (unsigned i = 0; i < p->n_used; i++)
-        io_uring_buf_ring_add(p->ring, p->mem + (size_t)p->used[i] * p->stride, p->size, p->used[i],
-                              io_uring_buf_ring_mask(BUFFERS), (int)i);
-    if (p->n_used)
-        io_uring_buf_ring_advance(p->ring, (int)p->n_used);
-    p->n_used = 0;
-}
-
-static int pool_init(struct io *io, uint16_t group, uint32_t size)
-{
-    struct pool *p = &io->pool[group];
-    struct io_uring_buf_reg reg = {.ring_entries = BUFFERS, .bgid = group};
-    int r;
-
-    p->size = size;
-    p->stride = (size + BUFFER_ALIGN - 1) & ~(uint32_t)(BUFFER_ALIGN - 1);
-    p->ring = map(BUFFERS * sizeof(struct io_uring_buf));
-    p->mem = map((size_t)BUFFERS * p->stride);
-    if (!p->ring || !p->mem)
-        return err_say(-ENOMEM, "receive buffers");
-    reg.ring_addr = (uintptr_t)p->ring;
-    r = io_uring_register_buf_ring(&io->ring, &reg, 0);
-    if (r)
-        return err_say(r, "give receive buffers to io_uring");
-    io_uring_buf_ring_init(p->ring);
-    while (p->n_used < BUFFERS) {
-        p->used[p->n_used] = (uint16_t)p->n_used;
-        p->n_used++;
-    }
-    pool_refill(p);
-    return 0;
-}
 
 static void release(struct io *io)
 {
     if (io->open)
         io_uring_queue_exit(&io->ring);
     for (unsigned i = 0; i < GROUPS; i++)
-        pool_fini(&io->pool[i]);
+        uring_pool_fini(&io->pool[i]);
     free(io);
 }
 
@@ -129,8 +66,11 @@ static int uring_init(struct io *io)
     io->open = true;
     if (!(p.features & IORING_FEAT_EXT_ARG) || !(p.features & IORING_FEAT_NODROP))
         return err_say(-ENOSYS, "set up io_uring");
-    r = pool_init(io, GROUP_UDP, sizeof(struct io_uring_recvmsg_out) + UDP_NAME + IO_CONTROL + IO_CHUNK);
-    return r ? r : pool_init(io, GROUP_STREAM, IO_CHUNK);
+    r = uring_pool_init(&io->pool[GROUP_UDP], &io->ring, GROUP_UDP,
+                        sizeof(struct io_uring_recvmsg_out) + UDP_NAME + IO_CONTROL + IO_CHUNK);
+    if (!r)
+        r = uring_pool_init(&io->pool[GROUP_STREAM], &io->ring, GROUP_STREAM, IO_CHUNK);
+    return r ? err_pass(r) : 0;
 }
 
 static int uring_open(struct io **iop, const struct io_params *p)
@@ -144,6 +84,7 @@ static int uring_open(struct io **iop, const struct io_params *p)
     io->udp_shape = (struct msghdr){.msg_namelen = UDP_NAME, .msg_controllen = IO_CONTROL};
     list_init(&io->todo);
     list_init(&io->gone);
+    list_init(&io->hungry);
     list_init(&io->starved);
     r = uring_init(io);
     if (r) {
@@ -181,6 +122,8 @@ static void todo(struct io *io, struct io_src *s)
 
 static int want(struct io *io, struct io_src *s, unsigned op)
 {
+    if (s->dying)
+        return -EBADF;
     s->want |= (uint8_t)(1u << op);
     todo(io, s);
     return 0;
@@ -343,6 +286,12 @@ static bool make_requests(struct io *io, struct io_src *s)
 
 static void work_off(struct io *io)
 {
+    for (unsigned i = 0; i < URING_POOL_BUFFERS && !list_empty(&io->hungry); i++) {
+        struct io_src *s = CONTAINER(io->hungry.next, struct io_src, link);
+
+        list_del(&s->link);
+        list_push(&io->todo, &s->link);
+    }
     while (!list_empty(&io->todo)) {
         struct io_src *s = CONTAINER(io->todo.next, struct io_src, link);
 
@@ -357,9 +306,6 @@ static void work_off(struct io *io)
 /* Books a completion. Returns the buffer it came with, lent until the next wait(), or NULL. */
 static uint8_t *account(struct io *io, struct io_src *s, unsigned op, const struct io_uring_cqe *cqe)
 {
-    struct pool *p = &io->pool[op == OP_UDP ? GROUP_UDP : GROUP_STREAM];
-    unsigned id = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
-
     if (!(cqe->flags & IORING_CQE_F_MORE)) {
         io->n_flight--;
         if (op == OP_CANCEL)
@@ -369,9 +315,7 @@ static uint8_t *account(struct io *io, struct io_src *s, unsigned op, const stru
     }
     if (!(cqe->flags & IORING_CQE_F_BUFFER))
         return NULL;
-    assert(p->n_used < BUFFERS && id < BUFFERS);
-    p->used[p->n_used++] = (uint16_t)id;
-    return p->mem + (size_t)id * p->stride;
+    return uring_pool_take(&io->pool[op == OP_UDP ? GROUP_UDP : GROUP_STREAM], cqe->flags >> IORING_CQE_BUFFER_SHIFT);
 }
 
 static bool is_passing(int res)
@@ -409,6 +353,8 @@ static void on_read(struct io *io, struct io_src *s, struct io_batch *b, int res
     struct io_event *ev;
 
     if (is_passing(res)) {
+        if (res == -ENOBUFS && !list_linked(&s->link))
+            list_push(&io->hungry, &s->link);
         want(io, s, OP_READ);
         return;
     }
@@ -537,7 +483,7 @@ static int enter(struct io *io, uint64_t us)
 
 static uint64_t sleep_us(const struct io *io, struct tick until, const struct io_batch *b)
 {
-    if (b->n || io_uring_cq_ready(&io->ring))
+    if (b->n || io_uring_cq_ready(&io->ring) || !list_empty(&io->hungry))
         return 0;
     if (!list_empty(&io->starved))
         until = tick_min(until, io->retry_at);
@@ -564,7 +510,7 @@ static int uring_wait(struct io *io, struct tick until, struct io_event *ev, uns
         if (r)
             return err_pass(r);
         for (unsigned i = 0; i < GROUPS; i++)
-            pool_refill(&io->pool[i]);
+            uring_pool_refill(&io->pool[i]);
         io_batch_gone(&b, &io->gone);
         end_starvation(io);
         work_off(io);
@@ -605,7 +551,7 @@ static void drain(struct io *io)
         }
         io_uring_cq_advance(&io->ring, n);
         for (unsigned i = 0; i < GROUPS; i++)
-            pool_refill(&io->pool[i]);
+            uring_pool_refill(&io->pool[i]);
         work_off(io);
     }
 }

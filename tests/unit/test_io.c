@@ -1,5 +1,6 @@
 /* tests/unit/test_io.c - both I/O backends through the same scenarios, on loopback and unix sockets. */
 #include "daemon/io.h"
+#include "daemon/io_common.h"
 #include "daemon/net.h"
 
 #include <setjmp.h>
@@ -7,6 +8,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/udp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -570,6 +572,65 @@ static void test_pause(void **state)
     bury(e, &l);
 }
 
+/* Resumed while the end of the pause is still on its way to us, behind other events. */
+static void test_pause_overtaken(void **state)
+{
+    struct env *e = *state;
+    struct sockaddr_any at;
+    struct io_src l = {.fd = tcp_listen(&at)}, u = {.fd = udp_open(0, NULL)};
+    int c = udp_open(0, NULL), t, got = 0;
+
+    assert_int_equal(e->ops->add_listener(e->io, &l), 0);
+    assert_int_equal(e->ops->add_udp(e->io, &u), 0);
+    expect_nothing(e);
+    for (int i = 0; i < 10; i++)
+        send_run(c, u.fd, (const uint8_t *)"x", 1, 1);
+    for (int i = 0; i < 10; i++) {
+        e->ops->pause(e->io, &l, i % 3 != 2);
+        assert_int_equal(wait_n(e, LONG_MS, 1), 1);
+        assert_ptr_equal(e->ev[0].src, &u);
+    }
+    e->ops->pause(e->io, &l, false);
+    assert_true((t = net_connect(&at, NULL)) >= 0);
+    for (; !got; got = e->ev[0].kind == IO_ACCEPT)
+        assert_int_equal(wait_n(e, LONG_MS, 1), 1);
+    close(e->ev[0].res);
+    close(t);
+    close(c);
+    bury(e, &u);
+    bury(e, &l);
+}
+
+/* Connections that were taken from the queue but not told yet when the listener is deleted: none is forgotten open. */
+static void test_del_listener(void **state)
+{
+    struct env *e = *state;
+    struct sockaddr_any at;
+    struct io_src l = {.fd = tcp_listen(&at)};
+    int c[20], lowest, after;
+
+    assert_int_equal(e->ops->add_listener(e->io, &l), 0);
+    for (size_t i = 0; i < LEN(c); i++)
+        assert_true((c[i] = net_connect(&at, NULL)) >= 0);
+    lowest = dup(l.fd);
+    close(lowest);
+    assert_int_equal(wait_n(e, LONG_MS, 1), 1);
+    assert_int_equal(e->ev[0].kind, IO_ACCEPT);
+    close(e->ev[0].res);
+    bury(e, &l);
+    after = dup(c[0]);
+    assert_true(after <= lowest);
+    close(after);
+    for (size_t i = 0; i < LEN(c); i++) {
+        uint8_t b;
+
+        for (int k = 0; k < 1000 && recv(c[i], &b, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN; k++)
+            usleep(1000);
+        assert_true(recv(c[i], &b, 1, MSG_DONTWAIT) == 0 || errno != EAGAIN);
+        close(c[i]);
+    }
+}
+
 static void test_unix(void **state)
 {
     struct env *e = *state;
@@ -851,6 +912,57 @@ static void test_max_events(void **state)
     close(c);
 }
 
+static void put_control(struct msghdr *h, int level, int type, const void *data, size_t len)
+{
+    struct cmsghdr *c = (struct cmsghdr *)(void *)((uint8_t *)h->msg_control + h->msg_controllen);
+
+    *c = (struct cmsghdr){.cmsg_level = level, .cmsg_type = type, .cmsg_len = CMSG_LEN(len)};
+    memcpy(CMSG_DATA(c), data, len);
+    h->msg_controllen += CMSG_SPACE(len);
+}
+
+/* What a kernel may say of a run, and rarely does. */
+static void test_run_event(void **state)
+{
+    static const struct {
+        int gro, flags;
+        uint32_t len, seg; /* seg 0: cut */
+    } rows[] = {
+        {0, 0, 100, 100},     {-1, 0, 100, 100},     {100, 0, 100, 100},       {101, 0, 100, 100},
+        {99, 0, 100, 99},     {99, 0, 0, 1},         {INT32_MAX, 0, 100, 100}, {50, MSG_ERRQUEUE, 100, 50},
+        {1, MSG_TRUNC, 9, 0}, {1, MSG_CTRUNC, 9, 0},
+    };
+    _Alignas(struct cmsghdr) uint8_t control[IO_CONTROL] = {0};
+    struct in_pktinfo own = {.ipi_addr.s_addr = htonl(0x7f000009)};
+    struct sockaddr_any from = loop4(7);
+    struct io_event ev[LEN(rows)];
+    struct io_batch b = {.ev = ev, .max = LEN(ev)};
+    struct io_src s = {0};
+    uint8_t p[100];
+
+    (void)state;
+    for (size_t i = 0; i < LEN(rows); i++) {
+        struct msghdr h = {.msg_name = &from.in6, .msg_namelen = from.len, .msg_control = control};
+
+        memset(control, 0, sizeof control);
+        put_control(&h, IPPROTO_IP, IP_TTL, &(int){1}, sizeof(int));
+        put_control(&h, SOL_UDP, UDP_GRO, &rows[i].gro, sizeof rows[i].gro);
+        put_control(&h, IPPROTO_IP, IP_PKTINFO, &own, sizeof own);
+        h.msg_flags = rows[i].flags;
+        io_batch_run(&b, &s, &h, p, rows[i].len);
+        if (rows[i].seg) {
+            assert_int_equal(b.n, i + 1);
+            assert_int_equal(ev[i].kind, IO_UDP);
+            assert_int_equal(ev[i].seg, rows[i].seg);
+            assert_string_equal(net_addr_text(&ev[i].to), "127.0.0.9:0");
+            assert_true(net_addr_equal(&ev[i].from, &from));
+        }
+    }
+    assert_int_equal(b.n, LEN(rows) - 1); /* the two cut ones in one event */
+    assert_int_equal(ev[b.n - 1].kind, IO_UDP_CUT);
+    assert_int_equal(ev[b.n - 1].res, 2);
+}
+
 static int uring_forbidden(void)
 {
     struct io *io;
@@ -920,15 +1032,17 @@ static void test_choose(void **state)
     ON(ops, test_gro_runs), ON(ops, test_lone_datagrams), ON(ops, test_burst), ON(ops, test_burst_of_runs),            \
         ON(ops, test_udp_fair), ON(ops, test_udp_error), ON(ops, test_stream_read), ON(ops, test_stream_bulk),         \
         ON(ops, test_stream_urgent), ON(ops, test_stream_reset), ON(ops, test_back_pressure), ON(ops, test_connect),   \
-        ON(ops, test_accept_burst), ON(ops, test_out_of_descriptors), ON(ops, test_pause), ON(ops, test_unix),         \
-        ON(ops, test_del_in_batch), ON(ops, test_del_stream_requests), ON(ops, test_deadline), ON(ops, test_watch),    \
+        ON(ops, test_accept_burst), ON(ops, test_out_of_descriptors), ON(ops, test_pause),                             \
+        ON(ops, test_pause_overtaken), ON(ops, test_del_listener), ON(ops, test_unix), ON(ops, test_del_in_batch),     \
+        ON(ops, test_del_stream_requests), ON(ops, test_deadline), ON(ops, test_watch),                                \
         ON(ops, test_wake_from_thread), ON(ops, test_other_thread), ON(ops, test_many_sources),                        \
         ON(ops, test_max_events)
 
 int main(void)
 {
     const struct CMUnitTest epoll[] = {cmocka_unit_test(test_uring_forbidden), cmocka_unit_test(test_choose),
-                                       cmocka_unit_test(test_epoll_coarse), SCENARIOS(&io_epoll_ops)};
+                                       cmocka_unit_test(test_epoll_coarse), cmocka_unit_test(test_run_event),
+                                       SCENARIOS(&io_epoll_ops)};
     const struct CMUnitTest uring[] = {SCENARIOS(&io_uring_ops)};
     int failed = cmocka_run_group_tests_name("epoll", epoll, NULL, NULL);
 
