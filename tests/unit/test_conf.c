@@ -454,7 +454,8 @@ static void test_bad_input(void **state)
     conf_free(c);
     one_error("[server s]\nkey = a\0b\n", 22, "t.ini:2: NUL byte: not a text file");
     one_error("\xff\xfe[\0", 4, "t.ini:1: the file is UTF-16; accepted: UTF-8");
-    n = (size_t)sprintf(big, "[server s]\nkey = ");
+    strcpy(big, "[server s]\nkey = ");
+    n = strlen(big);
     memset(big + n, 'x', MB);
     memcpy(big + n + MB, "\nmtu = 1\n", 9);
     one_error(big, n + MB + 9, "t.ini:2: line too long; accepted: up to 65536 bytes");
@@ -470,9 +471,10 @@ static void test_bad_input(void **state)
 /* Lines are told by their number in the file, behind comments, CRLF, long lines and quoted values too. */
 static void test_line_numbers(void **state)
 {
+    static const char text[] = "\n\r\n; c\n[server s] ; x\n  key = \"" X250 "\"\n\n\t# c\nmtu = 1\n";
+
     (void)state;
-    one_error("\n\r\n; c\n[server s] ; x\n  key = \"" X250 "\"\n\n\t# c\nmtu = 1\n", 17 + 2 + 28 + 250 + 3,
-              "t.ini:8: mtu: '1'");
+    one_error(text, sizeof text - 1, "t.ini:8: mtu: '1'");
 }
 
 /* The list of ciphers is that of crypto/. */
