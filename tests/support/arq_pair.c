@@ -46,7 +46,7 @@ void arq_pair_init(struct arq_pair *l, const struct arq_params *p0, const struct
 
 static void check_lists(struct arq *a)
 {
-    uint32_t live = 0, listed = 0, at = a->ts_head, fresh = 0;
+    uint32_t live = 0, listed = 0, at = a->ts_head;
 
     for (uint32_t sn = a->st.snd_una; sn != a->st.snd_nxt; sn++) {
         struct arq_out *s = arq_out_at(a, sn);
@@ -55,7 +55,6 @@ static void check_lists(struct arq *a)
 
         live += s->live;
         listed += arq_bits_has(a, &a->count, sn);
-        fresh += s->live && !s->xmit;
         assert_int_equal(arq_bits_has(a, &a->count, sn), wanted);
         if (!s->live)
             assert_false(arq_bits_has(a, &a->due, sn) || arq_bits_has(a, &a->pend, sn));
