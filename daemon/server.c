@@ -25,6 +25,24 @@ static struct sockaddr_any any_address(uint16_t port, bool v6)
     return a;
 }
 
+/* SO_REUSEPORT would let another process of the same user share the port unnoticed: the first worker looks whether it is
+ * free by binding it for itself alone. 0, -errno. */
+static int claim(const struct tunnel *t, const struct net_udp_params *p)
+{
+    struct net_udp_params alone = *p;
+    uint32_t got;
+    int fd;
+
+    if (t->w->id)
+        return 0;
+    alone.reuseport = false;
+    fd = net_udp_open(&alone, &got);
+    if (fd < 0)
+        return err_pass(fd);
+    close(fd);
+    return 0;
+}
+
 static int open_socket(struct tunnel *t, uint16_t port)
 {
     const struct conf_profile *c = t->conf;
@@ -37,6 +55,9 @@ static int open_socket(struct tunnel *t, uint16_t port)
     if (!wildcard && net_bytes_in_name(c->listen.host, port, &p.bind))
         return err_say(-EINVAL, "%s:%u: listen = %s: not an address", c->file, c->line, c->listen.host);
     p.family = p.bind.sa.sa_family;
+    fd = claim(t, &p);
+    if (fd < 0 && fd != -EAFNOSUPPORT)
+        return fd;
     fd = net_udp_open(&p, &got);
     if (fd == -EAFNOSUPPORT && wildcard) { /* no IPv6 here */
         p.bind = any_address(port, false);
