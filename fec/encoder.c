@@ -56,6 +56,16 @@ struct fec_encoder *fec_encoder_free(struct fec_encoder *e)
     return NULL;
 }
 
+static void next_group(struct fec_encoder *e)
+{
+    e->seqid += e->parity;
+    if (e->seqid == e->paws)
+        e->seqid = 0;
+    e->n = e->n_folded = 0;
+    e->len_min = e->len_max = e->sum_len = 0;
+    e->spoiled = false;
+}
+
 int fec_encoder_add(struct fec_encoder *e, uint8_t *pkt, size_t len)
 {
     size_t code = SIZE_FIELD + len;
@@ -66,12 +76,17 @@ int fec_encoder_add(struct fec_encoder *e, uint8_t *pkt, size_t len)
     e->len_min = e->n ? MIN(e->len_min, code) : code;
     e->len_max = e->n ? MAX(e->len_max, code) : code;
     e->shards[e->n++] = bytes_of(pkt + SHARD_HEADER, code);
-    return e->n == e->data ? FEC_GROUP_FULL : 0;
+    if (e->n < e->data)
+        return 0;
+    if (!e->spoiled)
+        return FEC_GROUP_FULL;
+    next_group(e);
+    return 0;
 }
 
 size_t fec_encoder_parity_len(const struct fec_encoder *e)
 {
-    return e->spoiled ? 0 : SHARD_HEADER + e->len_max;
+    return SHARD_HEADER + e->len_max;
 }
 
 /* Makes the first len bytes of every sum valid; those not in use before are zero. */
@@ -105,6 +120,7 @@ void fec_encoder_settle(struct fec_encoder *e)
 {
     uint8_t *rows[SHARD_MAX_N];
 
+    assert(e->n < e->data);
     if (e->n_folded == e->n)
         return;
     if (!e->spoiled && !sums_grow(e, e->len_max))
@@ -115,16 +131,6 @@ void fec_encoder_settle(struct fec_encoder *e)
         add_lent(e, rows, e->parity);
     }
     e->n_folded = e->n;
-}
-
-static void next_group(struct fec_encoder *e)
-{
-    e->seqid += e->parity;
-    if (e->seqid == e->paws)
-        e->seqid = 0;
-    e->n = e->n_folded = 0;
-    e->len_min = e->len_max = e->sum_len = 0;
-    e->spoiled = false;
 }
 
 static void code_group(const struct fec_encoder *e, uint8_t *const rows[], unsigned count)
@@ -149,7 +155,7 @@ void fec_encoder_parity(struct fec_encoder *e, uint8_t *const rows[], unsigned c
 {
     uint8_t *code[SHARD_MAX_N];
 
-    assert(e->n == e->data && count <= e->parity && (!e->spoiled || !count));
+    assert(e->n == e->data && count <= e->parity);
     for (unsigned i = 0; i < count; i++) {
         shard_put_header(rows[i], e->seqid + i, SHARD_PARITY);
         code[i] = rows[i] + SHARD_HEADER;

@@ -16,15 +16,15 @@ struct fec_encoder;
 struct fec_encoder *fec_encoder_new(unsigned data, unsigned parity, size_t shard_max);
 struct fec_encoder *fec_encoder_free(struct fec_encoder *e);
 /* Writes the 8-byte data header at pkt and takes pkt[0..8+len) into the group. Lent until settle.
- * 0, FEC_GROUP_FULL: fec_encoder_parity() or fec_encoder_skip() must come next. */
+ * 0, FEC_GROUP_FULL: fec_encoder_parity() or fec_encoder_skip() must come next.
+ * A group that settle had no memory for has no parity: it ends by itself, with 0, and its parity seqids are consumed. */
 int fec_encoder_add(struct fec_encoder *e, uint8_t *pkt, size_t len);
-/* Bytes of each parity packet of the group just completed, FEC header included. 0: memory ran out when the group was
- * settled and no parity can be made: fec_encoder_skip(). */
+/* Bytes of each parity packet of the group just completed, FEC header included. */
 size_t fec_encoder_parity_len(const struct fec_encoder *e);
 /* Writes parity packets 0..count-1 (count <= P, rows[i] of fec_encoder_parity_len() bytes), consumes all P seqids. */
 void fec_encoder_parity(struct fec_encoder *e, uint8_t *const rows[], unsigned count);
 void fec_encoder_skip(struct fec_encoder *e); /* consumes the P seqids, sends none */
-void fec_encoder_settle(struct fec_encoder *e); /* data packets lent so far may go */
+void fec_encoder_settle(struct fec_encoder *e); /* data packets lent so far may go. Not on a full group */
 void fec_encoder_trim(struct fec_encoder *e); /* gives memory back that no open group needs */
 unsigned fec_encoder_data(const struct fec_encoder *e); /* D */
 unsigned fec_encoder_parities(const struct fec_encoder *e); /* P */

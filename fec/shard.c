@@ -1,4 +1,5 @@
-/* fec/shard.c:  | seqid u32 | type u16 | data: size u16, payload; parity: code bytes |    size counts itself
+/* fec/shard.c - the header codec.
+ *   | seqid u32 | type u16 | data: size u16, payload; parity: code bytes |    size counts itself
  * Source: the FEC description, section 1. The payload is not cut to `size`: the peers hand on all that arrived. */
 #include "fec/shard.h"
 

@@ -67,7 +67,7 @@ static void bench_encoder(const char *what, unsigned settle, unsigned odd_len)
         for (unsigned r = 0; r < ROUNDS; r++) {
             for (unsigned i = 0; i < D; i++) {
                 fec_encoder_add(e, mem[i], PAYLOAD - (i == 3 ? odd_len : 0));
-                if (settle && (i + 1) % settle == 0)
+                if (settle && (i + 1) % settle == 0 && i + 1 < D)
                     fec_encoder_settle(e);
             }
             fec_encoder_parity(e, rows, P);

@@ -307,7 +307,7 @@ static void test_first_group(void **state)
     (void)state;
     first_group(10, 3, EQUAL, &waited);
     print_message("10 + 3: %u loss patterns wait\n", waited);
-    assert_true(waited < 80); /* of 376 */
+    assert_true(waited < 80); /* of 370 */
     first_group(10, 3, MIXED, &waited);
     first_group(5, 2, MIXED, &waited);
     first_group(1, 1, EQUAL, &waited);
