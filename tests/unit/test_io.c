@@ -888,6 +888,37 @@ static void test_many_sources(void **state)
     free(peer);
 }
 
+/* More readers than receive buffers, most of them idle: the last of them is heard all the same. */
+static void test_idle_behind_busy(void **state)
+{
+    enum { N = 300, BUSY = 100 };
+    struct env *e = *state;
+    struct io_src s[N];
+    int peer[N];
+
+    for (int i = 0; i < N; i++) {
+        int p[2];
+
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, p), 0);
+        s[i] = (struct io_src){.fd = p[0]};
+        peer[i] = p[1];
+        assert_int_equal(e->ops->add_stream(e->io, &s[i]), 0);
+        assert_int_equal(e->ops->read(e->io, &s[i]), 0);
+        if (i < BUSY)
+            assert_int_equal(write(peer[i], "x", 1), 1);
+    }
+    for (int got = 0; got < BUSY; got += e->n)
+        assert_true(wait_ms(e, LONG_MS) > 0);
+    assert_int_equal(write(peer[N - 1], "y", 1), 1);
+    expect(e, IO_READ, &s[N - 1]);
+    for (int i = 0; i < N; i++) {
+        e->ops->del(e->io, &s[i]);
+        close(peer[i]);
+    }
+    for (int gone = 0; gone < N; gone += e->n)
+        assert_true(wait_ms(e, LONG_MS) > 0);
+}
+
 static void test_max_events(void **state)
 {
     struct env *e = *state;
@@ -1036,7 +1067,7 @@ static void test_choose(void **state)
         ON(ops, test_pause_overtaken), ON(ops, test_del_listener), ON(ops, test_unix), ON(ops, test_del_in_batch),     \
         ON(ops, test_del_stream_requests), ON(ops, test_deadline), ON(ops, test_watch),                                \
         ON(ops, test_wake_from_thread), ON(ops, test_other_thread), ON(ops, test_many_sources),                        \
-        ON(ops, test_max_events)
+        ON(ops, test_idle_behind_busy), ON(ops, test_max_events)
 
 int main(void)
 {
