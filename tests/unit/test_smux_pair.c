@@ -444,6 +444,26 @@ static void test_interactive(void **state)
     sched_fini(&sc);
 }
 
+/* Long frames are for a stream that is alone. */
+static void test_frame_length(void **state)
+{
+    struct sched sc = {0};
+    struct smux_stream *a, *b;
+    uint32_t id;
+
+    (void)state;
+    sched_init(&sc, 1, 32768);
+    push(a = sched_open(&sc), 65536);
+    send_frame(&sc, &id); /* the announcement */
+    send_frame(&sc, &id); /* SYN */
+    assert_int_equal(send_frame(&sc, &id), 8 + 32768);
+    push(b = sched_open(&sc), 30000);
+    send_frame(&sc, &id);
+    while (smux_stream_queued(a) && smux_stream_queued(b))
+        assert_true(send_frame(&sc, &id) <= 8 + 8192);
+    sched_fini(&sc);
+}
+
 /* One that empties its queue all the time, to be taken for new again and again, gains little by it. */
 static void test_no_cheating(void **state)
 {
@@ -585,8 +605,9 @@ static void test_stuck_reader(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_worlds),      cmocka_unit_test(test_fairness),  cmocka_unit_test(test_interactive),
-        cmocka_unit_test(test_no_cheating), cmocka_unit_test(test_newcomers), cmocka_unit_test(test_stuck_reader),
+        cmocka_unit_test(test_worlds),       cmocka_unit_test(test_fairness),    cmocka_unit_test(test_interactive),
+        cmocka_unit_test(test_frame_length), cmocka_unit_test(test_no_cheating), cmocka_unit_test(test_newcomers),
+        cmocka_unit_test(test_stuck_reader),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
