@@ -18,7 +18,7 @@
 
 enum {
     SQ_ENTRIES = 256,
-    CQ_ENTRIES = 4096,
+    CQ_ENTRIES = 2048, /* these count against RLIMIT_MEMLOCK, all workers together; what overflows the kernel keeps */
     UDP_NAME = 32, /* room for the sender's address, such that the payload is 16-aligned */
     CLOSE_MS = 1000, /* how long close() waits for the kernel to let go */
 };
