@@ -214,6 +214,7 @@ static char *next_line(char *str, int num, void *stream)
     struct source *s = stream;
     const char *nl;
     struct span l;
+    size_t len;
 
     if (s->p == s->end)
         return NULL;
@@ -224,11 +225,12 @@ static char *next_line(char *str, int num, void *stream)
     if (l.end > l.p && l.end[-1] == '\r')
         l.end--;
     snprintf(str, (size_t)num, "\n");
-    if (l.end - l.p > INI_LINE_MAX) {
+    len = (size_t)(l.end - l.p);
+    if (len > INI_LINE_MAX) {
         refuse(s, "line too long; accepted: up to 65536 bytes");
         return str;
     }
-    if (memchr(l.p, 0, (size_t)(l.end - l.p))) {
+    if (memchr(l.p, 0, len)) {
         refuse(s, "NUL byte: not a text file");
         return str;
     }
