@@ -1,4 +1,7 @@
-"""tests/interop/test_ctl_fake.py - kcptunctl against a made-up daemon: tables, JSON, exit statuses, answers that are not."""
+"""tests/interop/test_ctl_fake.py - kcptunctl against a made-up daemon.
+
+Tables, JSON, exit statuses, and answers that are none.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,43 @@ from typing import Any, Callable
 import pytest
 
 SESSION = {
-    "id": "0.1", "conv": "0000abcd", "remote": "192.0.2.1:4000", "worker": 0, "age_s": 3723, "state": "live",
-    "streams": 2, "srtt_ms": 41, "rto_ms": 100, "inflight": 7, "queued_bytes": 1500, "in_bytes": 12_345_678,
+    "id": "0.1",
+    "conv": "0000abcd",
+    "remote": "192.0.2.1:4000",
+    "worker": 0,
+    "age_s": 3723,
+    "state": "live",
+    "streams": 2,
+    "srtt_ms": 41,
+    "rto_ms": 100,
+    "inflight": 7,
+    "queued_bytes": 1500,
+    "in_bytes": 12_345_678,
     "out_bytes": 9,
-}  # fmt: skip
+}
+SESSION_ROW = "web 0.1 192.0.2.1:4000 live 0 01:02:03 2 41 100 7 1.5k 12M 9".split()
 STATS = {
     "profiles": [
-        {"name": "web", "role": "server", "counters": {"InPkts": 5, "OutPkts": 0, "Zero": 0}, "sessions": [SESSION]},
-        {"name": "home", "role": "client", "counters": {"InPkts": 6, "OutPkts": 1, "Zero": 0}, "sessions": []},
+        {
+            "name": "web",
+            "role": "server",
+            "counters": {"InPkts": 5, "OutPkts": 0, "Zero": 0},
+            "sessions": [SESSION],
+        },
+        {
+            "name": "home",
+            "role": "client",
+            "counters": {"InPkts": 6, "OutPkts": 1, "Zero": 0},
+            "sessions": [],
+        },
     ],
     "total": {"InPkts": 11, "OutPkts": 1, "Zero": 0},
-    "version": "9.9", "uptime_s": 90061, "workers": 2, "io": "epoll", "complete": True,
-}  # fmt: skip
+    "version": "9.9",
+    "uptime_s": 90061,
+    "workers": 2,
+    "io": "epoll",
+    "complete": True,
+}
 
 
 def line(o: Any) -> bytes:
@@ -59,29 +87,27 @@ class Fake:
                 pass  # the client had seen enough
 
 
-Run = Callable[..., tuple[subprocess.CompletedProcess[str], dict[str, Any]]]
+Done = subprocess.CompletedProcess[str]
+Run = Callable[..., tuple[Done, dict[str, Any]]]
+
+
+def start(request: pytest.FixtureRequest, *args: str) -> Done:
+    tool = Path(request.config.getoption("--build")).resolve() / "tools/kcptunctl"
+    argv = [str(tool), *args]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
 
 
 @pytest.fixture
 def ctl(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
-    tool = Path(request.config.getoption("--build")).resolve() / "tools/kcptunctl"
-
-    def run(*args: str, answer: bytes) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
+    def run(*args: str, answer: bytes) -> tuple[Done, dict[str, Any]]:
         fake = Fake(tmp_path / "s", answer)
-        done = subprocess.run(
-            [str(tool), "-s", str(fake.path), *args], capture_output=True, text=True, timeout=30, check=False
-        )
+        done = start(request, "-s", str(fake.path), *args)
         fake.thread.join(10)
         fake.listener.close()
         fake.path.unlink()
         return done, json.loads(fake.asked) if fake.asked else {}
 
     return run
-
-
-def tool_only(request: pytest.FixtureRequest, *args: str) -> subprocess.CompletedProcess[str]:
-    tool = Path(request.config.getoption("--build")).resolve() / "tools/kcptunctl"
-    return subprocess.run([str(tool), *args], capture_output=True, text=True, timeout=30, check=False)
 
 
 def test_tables(ctl: Run) -> None:
@@ -94,7 +120,7 @@ def test_tables(ctl: Run) -> None:
     assert ["COUNTER", "TOTAL", "web", "home"] in rows
     assert ["InPkts", "11", "5", "6"] in rows and ["OutPkts", "1", "0", "1"] in rows
     assert "Zero" not in done.stdout
-    assert ["web", "0.1", "192.0.2.1:4000", "live", "0", "01:02:03", "2", "41", "100", "7", "1.5k", "12M", "9"] in rows
+    assert SESSION_ROW in rows
     assert not done.stderr
 
 
@@ -109,7 +135,8 @@ def test_one_profile(ctl: Run) -> None:
 
 
 def test_many_profiles_in_several_tables(ctl: Run) -> None:
-    profiles = [{"name": f"p{i}", "role": "server", "counters": {"InPkts": i}, "sessions": []} for i in range(20)]
+    blank = {"role": "server", "sessions": []}
+    profiles = [{"name": f"p{i}", "counters": {"InPkts": i}, **blank} for i in range(20)]
     done, _ = ctl("stats", answer=ok({**STATS, "profiles": profiles}))
     rows = [text.split() for text in done.stdout.splitlines()]
     assert [r for r in rows if r[:1] == ["COUNTER"]] == [
@@ -146,8 +173,8 @@ def test_empty(ctl: Run) -> None:
 
 
 def test_control_characters(ctl: Run) -> None:
-    evil = {**STATS, "profiles": [{"name": "\x1b[2J", "role": "server", "counters": {}, "sessions": [SESSION]}]}
-    done, _ = ctl("stats", answer=ok(evil))
+    profile = {**STATS["profiles"][0], "name": "\x1b[2J"}
+    done, _ = ctl("stats", answer=ok({**STATS, "profiles": [profile]}))
     assert done.returncode == 0 and "\x1b" not in done.stdout
     refused = line({"v": 1, "id": 1, "ok": False, "error": {"code": "x", "text": "\x1b[2J"}})
     done, _ = ctl("stats", answer=refused)
@@ -163,15 +190,23 @@ def test_refused(ctl: Run) -> None:
         assert not done.stdout
 
 
-@pytest.mark.parametrize(
-    "answer",
-    (
-        b"", b"\n", b"x\n", b"[]\n", b'{"v":1,"ok":true', line({"v": 2, "id": 1, "ok": True, "data": {}}),
-        line({"v": 1, "id": 1, "ok": True}), ok([]), ok({}, id_=2), ok({}, id_=None), ok({}, more=True),
-        b'"' + b"x" * (2 << 20),
-    ),
-    ids=range(12),
-)  # fmt: skip
+NO_ANSWERS = {
+    "nothing": b"",
+    "empty line": b"\n",
+    "no JSON": b"x\n",
+    "an array": b"[]\n",
+    "cut": b'{"v":1,"ok":true',
+    "version 2": line({"v": 2, "id": 1, "ok": True, "data": {}}),
+    "no data": line({"v": 1, "id": 1, "ok": True}),
+    "data no object": ok([]),
+    "to another": ok({}, id_=2),
+    "to nobody": ok({}, id_=None),
+    "more never comes": ok({}, more=True),
+    "endless line": b'"' + b"x" * (2 << 20),
+}
+
+
+@pytest.mark.parametrize("answer", NO_ANSWERS.values(), ids=NO_ANSWERS.keys())
 def test_not_an_answer(ctl: Run, answer: bytes) -> None:
     done, _ = ctl("stats", answer=answer)
     assert done.returncode == 3, done.stdout
@@ -180,26 +215,29 @@ def test_not_an_answer(ctl: Run, answer: bytes) -> None:
 
 
 def test_nobody_there(request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    done = tool_only(request, "-s", str(tmp_path / "none"), "stats")
+    done = start(request, "-s", str(tmp_path / "none"), "stats")
     assert done.returncode == 3
     assert "No such file or directory" in done.stderr
-    done = tool_only(request, "-s", "/" + "x" * 200, "stats")
+    done = start(request, "-s", "/" + "x" * 200, "stats")
     assert done.returncode == 3 and "too long" in done.stderr
 
 
 def test_usage(request: pytest.FixtureRequest) -> None:
-    for args in ((), ("nonsense",), ("stats", "a", "b"), ("--nonsense",), ("-s",), ("stats", "\udcff")):  # a lone 0xff
-        done = tool_only(request, *args)
+    not_utf8 = "\udcff"  # the byte ff
+    wrong = ((), ("nonsense",), ("stats", "a", "b"), ("--nonsense",), ("-s",), ("stats", not_utf8))
+    for args in wrong:
+        done = start(request, *args)
         assert done.returncode == 2, args
         assert "usage" in done.stderr or "unknown command" in done.stderr
         assert not done.stdout
     for args in (("-h",), ("--help",), ("-V",), ("--version",)):
-        done = tool_only(request, *args)
+        done = start(request, *args)
         assert done.returncode == 0 and "kcptunctl" in done.stdout and not done.stderr
 
 
 def test_output_lost(request: pytest.FixtureRequest) -> None:
     tool = Path(request.config.getoption("--build")).resolve() / "tools/kcptunctl"
+    argv = [str(tool), "-h"]
     with open("/dev/full", "w") as full:
-        done = subprocess.run([str(tool), "-h"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 4 and "No space left" in done.stderr
