@@ -164,7 +164,6 @@ static int finish(struct loader *l)
 /* Takes l->c: gives it to *cp or frees it. */
 static int settle(struct loader *l, int r, const char *path, struct conf **cp)
 {
-    unsigned errors = l->ps->n_errors;
     struct place file = {path, 0};
 
     if (!r && !l->r) {
@@ -176,7 +175,7 @@ static int settle(struct loader *l, int r, const char *path, struct conf **cp)
         r = l->r;
     if (!r && l->ps->n_errors)
         r = CONF_INVALID;
-    if (r < 0 && l->ps->n_errors == errors && !errors)
+    if (r < 0 && !l->ps->n_errors)
         conf_problem_add(l->ps, false, file, "%s", strerror(-r));
     profile_fini(&l->base);
     conf_loader_fini(l);

@@ -96,8 +96,10 @@ static void print_counters(const json_t *names, const json_t *total, const json_
         for (size_t i = from; i < to; i++)
             table_add(&t, "%lld", (long long)number(json_object_get(json_array_get(profiles, i), "counters"), key));
     }
-    putchar('\n');
-    table_print(&t, stdout);
+    if (t.n > t.columns) {
+        putchar('\n');
+        table_print(&t, stdout);
+    }
     table_fini(&t);
 }
 
