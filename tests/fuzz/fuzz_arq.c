@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
 #define MUST(x) ((x) ? (void)0 : abort())
 
 enum { WND = 64, HELD = 4 * WND, PAYLOAD = 200, BLOCKS = 256 };
