@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { BITS = 6, TOP = WHEEL_LEVELS - 1, LEVEL_DUE = WHEEL_LEVELS };
+enum { BITS = 6, TOP = WHEEL_LEVELS - 1 };
 
 _Static_assert(WHEEL_SLOTS == 1 << BITS, "one word of bits per level");
 
@@ -33,7 +33,6 @@ static void put(struct wheel *w, struct wheel_timer *t)
     uint64_t unit;
 
     if (t->at_ms < w->now_ms) { /* its slot has been handed out already */
-        t->level = LEVEL_DUE;
         list_push(&w->due, &t->node);
         return;
     }
@@ -51,7 +50,8 @@ void wheel_cancel(struct wheel *w, struct wheel_timer *t)
     if (!list_linked(&t->node))
         return;
     list_del(&t->node);
-    if (t->level != LEVEL_DUE && list_empty(&w->slots[t->level][t->slot]))
+    /* one in w->due has left its slot already: then this changes nothing */
+    if (list_empty(&w->slots[t->level][t->slot]))
         w->used[t->level] &= ~(UINT64_C(1) << t->slot);
 }
 
@@ -116,9 +116,6 @@ static void turn(struct wheel *w, uint64_t to)
         s = at % WHEEL_SLOTS;
         if (!(w->used[0] >> s & 1))
             continue;
-        LIST_EACH(t, &w->slots[0][s], struct wheel_timer, node) {
-            t->level = LEVEL_DUE;
-        }
         list_splice(&w->due, &w->slots[0][s]);
         w->used[0] &= ~(UINT64_C(1) << s);
         move_to(w, at + 1);

@@ -192,6 +192,20 @@ static void test_not_requests(void **state)
     close(fd);
 }
 
+/* More than one turn's worth in one buffer: nothing new has to come for the rest to be heard. */
+static void test_many_not_requests(void **state)
+{
+    int fd = dial();
+
+    (void)state;
+    memset(text, '\n', 1000);
+    text[1000] = 0;
+    say(fd, text);
+    hear(fd, text, sizeof text, NULL);
+    assert_int_equal(count(text, "malformed"), 1000);
+    close(fd);
+}
+
 /* Many at once, from a client that closes its half behind them: every one is answered, in order. */
 static void test_many_at_once(void **state)
 {
@@ -218,6 +232,25 @@ static void test_many_at_once(void **state)
         assert_int_equal(strtoul(p + strlen("{\"v\":1,\"id\":"), NULL, 10), i);
     assert_int_equal(*p, 0);
     close(fd);
+}
+
+/* One whose requests never cease does not take all the turns. */
+static void test_next_in_turn(void **state)
+{
+    static const char echo[] = "{\"v\":1,\"id\":1,\"cmd\":\"echo\"}\n";
+    int loud = dial(), quiet = dial();
+
+    (void)state;
+    for (size_t i = 0, n = strlen(echo); i < 500; i++)
+        memcpy(text + i * n, echo, n + 1);
+    say(loud, text);
+    turn(); /* takes both in, and most of the turn is loud's */
+    say(quiet, echo);
+    turn();
+    assert_true(recv(quiet, text, sizeof text, 0) > 0);
+    assert_true(n_echoed < 200);
+    close(loud);
+    close(quiet);
 }
 
 /* Whoever shouts while others are there does not keep them from being heard. */
@@ -516,6 +549,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_half_lines, begin, end),
         cmocka_unit_test_setup_teardown(test_not_requests, begin, end),
         cmocka_unit_test_setup_teardown(test_many_at_once, begin, end),
+        cmocka_unit_test_setup_teardown(test_many_not_requests, begin, end),
+        cmocka_unit_test_setup_teardown(test_next_in_turn, begin, end),
         cmocka_unit_test_setup_teardown(test_turns, begin, end),
         cmocka_unit_test_setup_teardown(test_huge_line, begin, end),
         cmocka_unit_test_setup_teardown(test_slow_reader, begin, end),

@@ -171,7 +171,9 @@ static void test_journal(void **state)
     log_to("", LOG_AT_INFO);
     log_error("e");
     log_info("i");
-    setenv("JOURNAL_STREAM", "1:1", 1); /* inherited, but standard error is something else now */
+    /* inherited, but standard error is something else now */
+    snprintf(stream, sizeof stream, "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino + 1);
+    setenv("JOURNAL_STREAM", stream, 1);
     log_to("", LOG_AT_INFO);
     log_error("plain");
     unsetenv("JOURNAL_STREAM");
@@ -182,6 +184,18 @@ static void test_journal(void **state)
     assert_int_equal(count(content(name), " error: plain\n"), 1);
     log_to("", LOG_AT_INFO);
     unlink(name);
+}
+
+/* A full disk is not the caller's problem. */
+static void test_full(void **state)
+{
+    (void)state;
+    if (access("/dev/full", W_OK))
+        skip();
+    log_to("/dev/full", LOG_AT_INFO);
+    errno = EBADMSG;
+    log_info("lost");
+    assert_int_equal(errno, EBADMSG);
 }
 
 static void *many_lines(void *arg)
@@ -232,9 +246,9 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_line),    cmocka_unit_test(test_long),    cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_bucket),  cmocka_unit_test(test_flood),   cmocka_unit_test(test_reopen),
-        cmocka_unit_test(test_journal), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_line),    cmocka_unit_test(test_long),  cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_bucket),  cmocka_unit_test(test_flood), cmocka_unit_test(test_reopen),
+        cmocka_unit_test(test_journal), cmocka_unit_test(test_full),  cmocka_unit_test(test_threads),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

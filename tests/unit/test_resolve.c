@@ -4,6 +4,7 @@
 #include "tests/support/vectors.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+static unsigned n_threads; /* before there was a resolver */
 static sem_t begun, go, ended; /* of lookups of "hang" */
 
 static void fake(const char *host, uint16_t port, struct resolve_result *out)
@@ -266,16 +268,48 @@ static void test_threads(void **state)
     assert_null(resolver_client_free(NULL));
 }
 
+static unsigned count_threads(void)
+{
+    DIR *d = opendir("/proc/self/task");
+    unsigned n = 0;
+
+    assert_non_null(d);
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+/* Threads without work end with their resolver, too. */
+static void test_threads_end(void **state)
+{
+    struct resolver *r;
+    struct resolver_client *c;
+
+    (void)state;
+    while (count_threads() > n_threads) /* those of the tests before */
+        poll(NULL, 0, 1);
+    open_both(&r, &c, fake);
+    assert_true(count_threads() > n_threads);
+    assert_int_equal(resolver_ask(c, "name", 1, 1), 0);
+    next(c);
+    resolver_client_free(c);
+    resolver_free(r);
+    while (count_threads() > n_threads) /* or the harness ends us */
+        poll(NULL, 0, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numeric), cmocka_unit_test(test_names), cmocka_unit_test(test_libc),
-        cmocka_unit_test(test_bounded), cmocka_unit_test(test_hang),  cmocka_unit_test(test_end_with_queue),
-        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_numeric), cmocka_unit_test(test_names),       cmocka_unit_test(test_libc),
+        cmocka_unit_test(test_bounded), cmocka_unit_test(test_hang),        cmocka_unit_test(test_end_with_queue),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_threads_end),
     };
 
     sem_init(&begun, 0, 0);
     sem_init(&go, 0, 0);
     sem_init(&ended, 0, 0);
+    n_threads = count_threads();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
