@@ -198,6 +198,7 @@ class Daemon(Process):
         self.conf_path = directory / f"{name}.ini"
         self.sections = {**sections}
         self.sections["global"] = {"control": self.control, **sections.get("global", {})}
+        self.conf_path.touch(0o600)  # it holds the key
         self.conf_path.write_text(ini(self.sections))
         super().__init__(
             name,
@@ -241,7 +242,7 @@ class Daemon(Process):
         answer = self.stats()
         if profile is None:
             total = answer["total"]
-            return total.get("counters", total)
+            return total
         return next(p for p in answer["profiles"] if p["name"] == profile)["counters"]
 
     def stop(self) -> None:

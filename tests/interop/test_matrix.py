@@ -48,6 +48,8 @@ AXES: dict[str, tuple[Any, ...]] = {
     "lossy": (False, True),
 }
 LOSS = "loss=5"
+# The packaged peer seals and opens with one SM4 object at once and damages some packets of its own.
+RACY_THERE = ("sm4",)
 
 
 def rows_for(size: str) -> list[dict[str, Any]]:
@@ -129,7 +131,9 @@ def check_counters(row: dict[str, Any], t: peers.Tunnel, load: apps.Load) -> Non
         count = process.counters("t")
         assert count["BytesSent"] > load.bulk / (1 if row["nocomp"] else 4), count
         assert count["StreamsOpened"] == load.short_streams + 1, count
-        assert count["InCsumErrors"] == 0 and count["ProtoErrors"] == 0, count
+        assert count["ProtoErrors"] == 0, count
+        if row["crypt"] not in RACY_THERE or "theirs" not in row["ends"]:
+            assert count["InCsumErrors"] == 0, count
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

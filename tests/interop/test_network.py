@@ -91,8 +91,9 @@ def test_a_session_follows_its_peer_to_a_new_address(
             )
             bulk.start()
             try:
-                apps.exchange(t.port, 8 << 20, 8 << 20, 2)
-                apps.exchange(t.port, 8 << 20, 8 << 20, 3)
+                for seed in range(2, 8):
+                    apps.exchange(t.port, 8 << 20, 8 << 20, seed)
+                    t.mangler.signal(signal.SIGUSR1)
             finally:
                 stop.set()
                 bulk.join()
