@@ -167,10 +167,11 @@ static bool feed_now(struct session *s, struct bytes b)
     return true;
 }
 
-/* Decompresses from b until the multiplexer wants no more; b advances. */
+/* Decompresses from b until the multiplexer wants no more, or all is done (asked once more, the reader then lets go of its
+ * memory); b advances. */
 static bool inflate(struct session *s, struct bytes *b)
 {
-    while (b->len && smux_wants_input(s->smux)) {
+    while (smux_wants_input(s->smux)) {
         struct bytes out;
         int r = snappy_unpack(s->unpack, b, &out);
 
@@ -490,6 +491,8 @@ static void trim(struct session *s, struct tick now)
     smux_trim(s->smux);
     if (s->dec)
         fec_decoder_trim(s->dec);
+    if (s->enc)
+        fec_encoder_trim(s->enc);
     free(s->z.frame);
     free(s->z.chunk);
     s->z.frame = s->z.chunk = NULL;

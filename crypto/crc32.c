@@ -1,14 +1,13 @@
 /* crypto/crc32.c - both CRCs: isa-l's carry-less multiplication where it was built in, eight tables otherwise. */
 #include "crypto/crc32.h"
 
+#include "core/base/simd.h"
+
 #if HAVE_ISAL
 #define crc32_ieee isal_crc32_ieee /* its declaration would meet ours */
 #include <isa-l/crc.h>
 #undef crc32_ieee
 #include <limits.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 #endif
 
 #include "core/base/wire.h"
@@ -69,30 +68,11 @@ uint32_t crc32c_portable(struct bytes b)
 }
 
 #if HAVE_ISAL
-#if defined(__x86_64__)
-__attribute__((target("avx"))) static void upper_halves_clear(void)
-{
-    _mm256_zeroupper();
-}
-
-/* isa-l's kernels return with the upper halves of the vector registers in use, and every SSE instruction after that
- * (such as those of a 16-byte memcpy) waits for them: 140 ns a packet. */
-static inline void isal_leave(void)
-{
-    if (__builtin_cpu_supports("avx"))
-        upper_halves_clear();
-}
-#else
-static inline void isal_leave(void)
-{
-}
-#endif
-
 uint32_t crc32_ieee_fast(struct bytes b)
 {
     uint32_t r = crc32_gzip_refl(0, b.p, b.len); /* inverts at both ends itself */
 
-    isal_leave();
+    simd_leave();
     return r;
 }
 
@@ -106,7 +86,7 @@ uint32_t crc32c(struct bytes b)
         r = crc32_iscsi((unsigned char *)(uintptr_t)b.p, (int)n, r);
         b = bytes_of(b.p + n, b.len - n);
     }
-    isal_leave();
+    simd_leave();
     return ~r;
 }
 #else

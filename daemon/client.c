@@ -111,8 +111,13 @@ static void drop_waiting(struct slot *s)
 
 void client_drain(struct client *c)
 {
-    if (c->src.fd >= 0 && !c->src.dying)
-        c->tunnel->w->ops->del(c->tunnel->w->io, &c->src);
+    const char *path = c->tunnel->conf->localaddr.path;
+
+    if (c->src.fd < 0 || c->src.dying)
+        return;
+    if (path && *path != '@')
+        unlink(path);
+    c->tunnel->w->ops->del(c->tunnel->w->io, &c->src);
 }
 
 void client_close(struct client *c)

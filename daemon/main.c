@@ -112,19 +112,13 @@ static int derive_keys(struct daemon *d)
 
 static const struct io_ops *choose_io(enum conf_io want)
 {
-#ifdef HAVE_URING
-    if (want != CONF_IO_EPOLL) {
-        if (io_uring_ops.usable())
-            return &io_uring_ops;
-        if (want == CONF_IO_URING)
-            return NULL;
+    static const char *const names[] = {
+        [CONF_IO_AUTO] = "auto", [CONF_IO_URING] = "io_uring", [CONF_IO_EPOLL] = "epoll"};
+    const struct io_ops *ops = io_choose(names[want]);
+
+    if (want == CONF_IO_AUTO && ops == &io_epoll_ops)
         log_info("io = auto: io_uring is not usable here, epoll is");
-    }
-#else
-    if (want == CONF_IO_URING)
-        return NULL;
-#endif
-    return &io_epoll_ops;
+    return ops;
 }
 
 static int prepare(struct daemon *d)

@@ -4,6 +4,7 @@
 #define DAEMON_PEERS_H
 
 #include "core/session.h"
+#include "daemon/net.h"
 #include "daemon/worker.h"
 
 struct tunnel;
@@ -17,6 +18,7 @@ struct peer {                     /* a session and where it lives */
     struct sockaddr_any local;    /* our address it talks to (server on a wildcard address); len 0: any */
     struct io_src *sock;          /* what it sends by: the listener's, or its own */
     struct io_src src;            /* client: its own socket */
+    struct net_gso gso;           /* whether its path takes runs */
     struct timer timer;
     struct list dirty;            /* in worker.dirty */
     struct list by_conv, all;     /* in peers */

@@ -173,14 +173,13 @@ void tunnel_send(struct tunnel *t, const struct packet_batch *b)
     for (unsigned i = 0, n; i < b->n; i += n) {
         struct peer *p = b->v[i].to;
         bool own = p->sock->kind == SRC_PEER;
-        struct net_gso *gso = own ? &t->gso : &CONTAINER(p->sock, struct listener, src)->gso;
         size_t bytes, done = 0;
         unsigned sent;
         int err;
 
         n = run_length(b, i, &bytes);
         sent = net_udp_send(p->sock->fd, own ? NULL : &p->remote, own ? NULL : &p->local, b->mem + b->v[i].off, bytes,
-                            b->v[i].len, gso, &err);
+                            b->v[i].len, &p->gso, &err);
         for (unsigned k = 0; k < sent; k++)
             done += b->v[i + k].len;
         stat_add(&t->stats->out_pkts, sent);

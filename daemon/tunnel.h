@@ -14,7 +14,6 @@ struct listener {                 /* server: one UDP socket of the port range */
     struct io_src src;
     struct tunnel *tunnel;
     unsigned index;
-    struct net_gso gso;
 };
 
 struct tunnel {
@@ -29,7 +28,6 @@ struct tunnel {
     struct name target;           /* server: addresses of the target */
     struct list waiting;          /* relays that wait for them */
     struct client *client;        /* client */
-    struct net_gso gso;           /* client sockets */
 };
 
 int tunnel_new(struct tunnel **tp, struct worker *w, unsigned index); /* 0, -errno */

@@ -1,6 +1,8 @@
 /* fec/region_isal.c - the region kernel over isa-l, which picks its instruction set by itself. */
 #include "fec/region.h"
 
+#include "core/base/simd.h"
+
 #include <isa-l/erasure_code.h>
 
 /* isa-l documents shortest lengths (up to 64) for its gf_vect_*() calls only; ec_encode_data() and
@@ -26,17 +28,20 @@ static void isal_prepare(uint8_t *table, const uint8_t *coef, unsigned k, unsign
 static void isal_dot(const uint8_t *table, unsigned k, unsigned rows, const uint8_t *const src[], uint8_t *const dst[],
                      size_t len)
 {
-    if (len)
-        ec_encode_data((int)len, (int)k, (int)rows, (unsigned char *)table, (unsigned char **)src,
-                       (unsigned char **)dst);
+    if (!len)
+        return;
+    ec_encode_data((int)len, (int)k, (int)rows, (unsigned char *)table, (unsigned char **)src, (unsigned char **)dst);
+    simd_leave();
 }
 
 static void isal_add(const uint8_t *table, unsigned k, unsigned rows, unsigned c, const uint8_t *src,
                      uint8_t *const dst[], size_t len)
 {
-    if (len)
-        ec_encode_data_update((int)len, (int)k, (int)rows, (int)c, (unsigned char *)table, (unsigned char *)src,
-                              (unsigned char **)dst);
+    if (!len)
+        return;
+    ec_encode_data_update((int)len, (int)k, (int)rows, (int)c, (unsigned char *)table, (unsigned char *)src,
+                          (unsigned char **)dst);
+    simd_leave();
 }
 
 const struct region_ops region_isal = {

