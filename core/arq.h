@@ -68,6 +68,8 @@ struct arq_knobs {
     uint32_t dead_link;           /* transmissions of one segment after which arq_state.dead is set */
     uint8_t nodelay;
     bool nocwnd, ack_all;
+    bool keep_fastack;            /* C 2.1.1: a timeout leaves the count of later acks as it is, so that a segment may
+                                   * be sent again in the very next flush */
     uint16_t probe_first_ms;      /* first wait for a peer whose window is closed */
 };
 

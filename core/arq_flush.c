@@ -102,6 +102,8 @@ static void transmit(struct arq *a, uint32_t sn, enum why why, uint32_t now)
         s->resend_at += a->k.nodelay ? 0 : a->st.rto_ms / 8;
     } else if (why == LATE) {
         s->rto = backed_off(a, s->rto);
+        if (!a->k.keep_fastack)
+            s->fastack = 0;
         a->st.xmit++;
         a->n_lost++;
         a->n.lost_segs++;
@@ -140,7 +142,7 @@ static void decide_data(struct arq *a, int32_t budget, uint32_t now)
             transmit(a, sn, why, now);
         if (why && !deferred)
             arq_bits_add(a, &a->pend, sn);
-        if (arq_snd_fast_due(a, s)) /* a timeout does not settle what the later acks say: once more, next time */
+        if (arq_snd_fast_due(a, s)) /* keep_fastack: once more, next time */
             arq_bits_add(a, &a->due, sn);
         if (run.n && run.at == s->resend_at && run.first + run.n == sn) {
             run.n++;

@@ -7,16 +7,16 @@
 
 /* One segment of ours, as a hook sees it. */
 struct arq_sent {
-    uint32_t sn, ts, len, xmit; /* ts: of the latest transmission; xmit: transmissions so far */
+    uint32_t sn, ts, len, xmit;   /* ts: of the latest transmission; xmit: transmissions so far */
 };
 
 /* Calls out of the engine; any may be NULL. None may call back into it, but all may write arq_knobs() and, with
  * arq_set_cwnd(), the congestion window. */
 struct arq_hooks {
     void *ctx;
-    void (*tick)(void *ctx); /* a full flush begins */
+    void (*tick)(void *ctx);      /* a full flush begins */
     int32_t (*budget)(void *ctx); /* payload bytes this flush may send; negative: no limit */
-    void (*pulled)(void *ctx); /* new segments, if any, have been pulled */
+    void (*pulled)(void *ctx);    /* new segments, if any, have been pulled */
     void (*sent)(void *ctx, const struct arq_sent *s); /* just before a transmission is written */
     void (*acked)(void *ctx, const struct arq_sent *s, int32_t rtt_ms); /* a segment left; -1: no sample */
     void (*rtt)(void *ctx, uint32_t rtt_ms); /* the estimate has taken in a sample */
@@ -35,7 +35,7 @@ struct arq_mem {
     void (*put)(struct buf *b);
     void *(*alloc)(size_t n);
     void (*free)(void *p);
-    uint32_t seg_max; /* longest payload get() can hold */
+    uint32_t seg_max;             /* longest payload get() can hold */
 };
 
 /* arq_new() with memory of one's own; p->pool is not used. Copies *m. */

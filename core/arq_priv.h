@@ -19,8 +19,8 @@ extern uint64_t arq_steps;
 
 enum {
     ARQ_RING_MIN = 16,
-    ARQ_WIRE_WND_MAX = 65535, /* what the wnd field can say */
-    ARQ_RTO_MAX_MS = 60000, /* of the estimate, and the longest RTT believed */
+    ARQ_WIRE_WND_MAX = 65535,     /* what the wnd field can say */
+    ARQ_RTO_MAX_MS = 60000,       /* of the estimate, and the longest RTT believed */
     ARQ_SEG_RTO_MAX_MS = 1 << 29, /* a segment's own backed-off timer stays far below half the clock's range */
     ARQ_PROBE_MAX_MS = 120000,
 };
@@ -32,10 +32,10 @@ struct arq_out {
     const uint8_t *p;
     struct buf *own;
     uint32_t len;
-    uint32_t ts; /* of the last transmission; of the pull before the first */
+    uint32_t ts;                  /* of the last transmission; of the pull before the first */
     uint32_t resend_at, rto;
     uint32_t fastack, xmit;
-    uint32_t older, newer; /* neighbours by (ts, sn), as sn; the ends point at themselves */
+    uint32_t older, newer;        /* neighbours by (ts, sn), as sn; the ends point at themselves */
     uint8_t frg;
     bool live;
 };
@@ -43,8 +43,8 @@ struct arq_out {
 /* A set of sn within the send ring. */
 struct arq_bits {
     uint64_t *w;
-    uint32_t n; /* members */
-    uint32_t lo; /* no member before this */
+    uint32_t n;                   /* members */
+    uint32_t lo;                  /* no member before this */
 };
 
 /* A timer for segments transmitted together: first .. first + n - 1 had this deadline when it was set. */
@@ -52,9 +52,9 @@ struct arq_run {
     uint32_t at, first, n;
 };
 
-struct arq_in { /* one received segment */
+struct arq_in {                   /* one received segment */
     const uint8_t *p;
-    struct buf *own; /* NULL: lent, or empty */
+    struct buf *own;              /* NULL: lent, or empty */
     uint32_t len;
     uint8_t frg;
     bool have;
@@ -78,31 +78,31 @@ struct arq {
     /* sending: [snd_una, snd_nxt) */
     struct arq_out *out;
     uint32_t out_cap;
-    uint32_t snd_out; /* no sn from here on was ever put on the wire */
-    struct arq_bits due; /* to be looked at by the next full flush */
-    struct arq_bits pend; /* decided, to be written by arq_emit() */
-    struct arq_bits count; /* whose fastack still matters: the list by ts */
+    uint32_t snd_out;             /* no sn from here on was ever put on the wire */
+    struct arq_bits due;          /* to be looked at by the next full flush */
+    struct arq_bits pend;         /* decided, to be written by arq_emit() */
+    struct arq_bits count;        /* whose fastack still matters: the list by ts */
     uint32_t ts_head, ts_tail;
-    struct arq_run *runs; /* heap, earliest deadline first */
+    struct arq_run *runs;         /* heap, earliest deadline first */
     uint32_t n_runs, runs_cap;
 
     /* of the flush whose output is being written */
     uint32_t n_fast, n_lost, prior_cwnd;
-    bool reacting; /* the reaction to losses is still to come */
-    bool announced; /* hooks.sent was told of announced_sn, which found no room in the last datagram */
+    bool reacting;                /* the reaction to losses is still to come */
+    bool announced;               /* hooks.sent was told of announced_sn, which found no room in the last datagram */
     uint32_t announced_sn;
-    struct arq_ack last_ack; /* what WASK and WINS carry along */
+    struct arq_ack last_ack;      /* what WASK and WINS carry along */
 
     /* receiving: [rcv_read, rcv_nxt) can be read, [rcv_nxt, ...) has gaps */
     struct arq_in *in;
     uint32_t in_cap;
-    uint32_t *lent; /* sn of what points into memory of the caller of arq_input() */
+    uint32_t *lent;               /* sn of what points into memory of the caller of arq_input() */
     uint32_t n_lent, lent_cap;
-    uint32_t rmt_una; /* highest una heard */
+    uint32_t rmt_una;             /* highest una heard */
 
-    struct arq_ack *acks; /* [ack_at, ack_end) is being written, [ack_end, ack_n) waits for a flush */
+    struct arq_ack *acks;         /* [ack_at, ack_end) is being written, [ack_end, ack_n) waits for a flush */
     uint32_t ack_at, ack_end, ack_n, ack_cap;
-    unsigned probe, telling; /* ARQ_ASK | ARQ_TELL: for the next flush; being written */
+    unsigned probe, telling;      /* ARQ_ASK | ARQ_TELL: for the next flush; being written */
     uint32_t probe_wait, probe_at;
 };
 

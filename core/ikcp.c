@@ -86,6 +86,7 @@ void ikcp_priv_enter(ikcpcb *kcp)
                               .nodelay = (uint8_t)MIN(kcp->nodelay, 2u),
                               .nocwnd = kcp->nocwnd && !kcp->ccops,
                               .ack_all = true,
+                              .keep_fastack = true,
                               .probe_first_ms = PROBE_FIRST_MS};
     if (kcp->snd_nxt != a->st.snd_nxt || kcp->rcv_nxt != a->st.rcv_nxt)
         arq_set_start(a, kcp->snd_nxt, kcp->rcv_nxt);

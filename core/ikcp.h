@@ -89,7 +89,7 @@ typedef struct IKCPCB ikcpcb;
  * built in. It sets kcp->cwnd (segments) and keeps its own state in kcp->congest. Times in ms, `inflight` in segments. */
 struct IKCPOPS {
     const char *name;
-    int (*init)(ikcpcb *kcp); /* negative: refused */
+    int (*init)(ikcpcb *kcp);     /* negative: refused */
     void (*release)(ikcpcb *kcp);
     void (*on_ack)(ikcpcb *kcp, IUINT32 acked_segs, IUINT32 acked_bytes, IUINT32 prior_in_flight);
     void (*on_fast_retransmit)(ikcpcb *kcp, IUINT32 count, IUINT32 inflight, IUINT32 prior_cwnd);
@@ -116,26 +116,26 @@ struct IKCPCB {
     IUINT32 nrcv_que, nsnd_que;
     IUINT32 nodelay, updated;
     IUINT32 ts_probe, probe_wait;
-    IUINT32 dead_link, incr; /* dead_link: set */
+    IUINT32 dead_link, incr;      /* dead_link: set */
     struct IQUEUEHEAD snd_queue;
     struct IQUEUEHEAD rcv_queue;
     struct IQUEUEHEAD snd_buf;
     struct IQUEUEHEAD rcv_buf;
     IUINT32 *acklist;
-    IUINT32 ackcount; /* acknowledgements waiting for a flush */
+    IUINT32 ackcount;             /* acknowledgements waiting for a flush */
     IUINT32 ackblock;
     IUINT32 ackedlen;
-    void *user; /* set */
+    void *user;                   /* set */
     char *buffer;
-    int fastresend; /* set */
-    int fastlimit; /* set; <= 0: no limit */
-    int nocwnd, stream; /* set; stream 1: a byte stream instead of messages */
-    const struct IKCPOPS *ccops; /* ikcp_setcc() */
+    int fastresend;               /* set */
+    int fastlimit;                /* set; <= 0: no limit */
+    int nocwnd, stream;           /* set; stream 1: a byte stream instead of messages */
+    const struct IKCPOPS *ccops;  /* ikcp_setcc() */
     void *congest;
-    int logmask; /* set */
+    int logmask;                  /* set */
     int (*output)(const char *buf, int len, struct IKCPCB *kcp, void *user); /* set */
     void (*writelog)(const char *log, struct IKCPCB *kcp, void *user); /* set */
-    struct arq *arq; /* the engine; private */
+    struct arq *arq;              /* the engine; private */
 };
 
 #define IKCP_LOG_OUTPUT    1

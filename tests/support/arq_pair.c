@@ -8,7 +8,8 @@ static int pull(void *ctx, struct arq *a, struct arq_chunk *c)
 {
     struct arq_pair_end *e = ctx;
     uint32_t max = e->seg_max ? MIN(e->seg_max, arq_mss(a)) : arq_mss(a);
-    uint32_t n = (uint32_t)MIN(e->total - e->made, rng_below(e->rng, 4) ? max : 1 + rng_below(e->rng, max));
+    uint32_t len = rng_below(e->rng, 4) ? max : 1 + rng_below(e->rng, max);
+    uint32_t n = (uint32_t)MIN(e->total - e->made, len);
 
     if (!n)
         return ARQ_AGAIN;

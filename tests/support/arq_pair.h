@@ -6,7 +6,7 @@
 #include "core/arq_priv.h"
 #include "tests/support/vectors.h"
 
-enum { ARQ_PAIR_SLOTS = 2048 }; /* ms; no datagram is on its way longer */
+enum { ARQ_PAIR_SLOTS = 2048 };   /* ms; no datagram is on its way longer */
 
 struct arq_pair_dgram {
     struct arq_pair_dgram *next;
@@ -16,11 +16,11 @@ struct arq_pair_dgram {
 
 struct arq_pair_end {
     struct arq *a;
-    uint64_t made, total; /* bytes of the pattern given to the engine; to be given */
-    uint64_t got; /* bytes of the peer's pattern read */
-    uint32_t seg_max; /* longest segment pulled; 0: mss */
-    uint32_t read_every; /* ms between reads; 0: at once */
-    uint64_t n_sent; /* datagrams */
+    uint64_t made, total;         /* bytes of the pattern given to the engine; to be given */
+    uint64_t got;                 /* bytes of the peer's pattern read */
+    uint32_t seg_max;             /* longest segment pulled; 0: mss */
+    uint32_t read_every;          /* ms between reads; 0: at once */
+    uint64_t n_sent;              /* datagrams */
     struct arq_pair_dgram *slot[ARQ_PAIR_SLOTS], **last[ARQ_PAIR_SLOTS]; /* on their way to this end */
     struct rng *rng;
 };
@@ -29,10 +29,10 @@ struct arq_pair {
     struct arq_pair_end e[2];
     struct buf_pool *pool;
     struct rng rng;
-    uint32_t t0, now; /* clock at the start; ms since */
-    uint32_t loss, dup, junk; /* per thousand */
-    uint32_t delay, jitter; /* ms */
-    bool check; /* the invariants, after every call */
+    uint32_t t0, now;             /* clock at the start; ms since */
+    uint32_t loss, dup, junk;     /* per thousand */
+    uint32_t delay, jitter;       /* ms */
+    bool check;                   /* the invariants, after every call */
 };
 
 /* conv, pull, ctx and pool of *p are set here. */

@@ -11,10 +11,10 @@ extern const struct arq_params solo_params;
 struct solo {
     struct arq *a;
     struct buf_pool *pool;
-    uint32_t left; /* segments still to be pulled */
-    uint32_t len; /* of each */
+    uint32_t left;                /* segments still to be pulled */
+    uint32_t len;                 /* of each */
     unsigned n_dgrams;
-    struct arq_seg seg[2048]; /* headers of the last emission */
+    struct arq_seg seg[2048];     /* headers of the last emission */
     unsigned n_segs;
 };
 

@@ -495,6 +495,100 @@ static void test_fast(void **state)
     free(s);
 }
 
+/* An ack for what was sent before a retransmission does not count against it, nor what can no longer be sent early;
+ * with most of the window sent in between. */
+static void test_conserve(void **state)
+{
+    struct solo *s = malloc(sizeof *s);
+
+    (void)state;
+    solo_init(s, &solo_params, 64);
+    solo_open(s);
+    s->left = 64;
+    solo_flush(s, 100);
+    solo_ack(s, 3, 100, 0, 150);
+    solo_ack(s, 4, 100, 0, 150);
+    solo_flush(s, 150);
+    assert_int_equal(s->n_segs, 3);
+    solo_ack(s, 1, 150, 0, 155);
+    solo_ack(s, 5, 150, 0, 155);
+    solo_flush(s, 160);
+    assert_int_equal(s->n_segs, 1);
+    assert_int_equal(s->seg[0].sn, 0);
+    solo_ack(s, 2, 150, 0, 165);
+    assert_int_equal(arq_out_at(s->a, 0)->fastack, 0);
+    solo_ack(s, 7, 160, 0, 165);
+    assert_int_equal(arq_out_at(s->a, 0)->fastack, 1);
+    solo_fini(s);
+    solo_init(s, &solo_params, 64);
+    arq_knobs(s->a)->fast_limit = 1;
+    solo_open(s);
+    s->left = 4;
+    solo_flush(s, 100);
+    for (uint32_t sn = 1; sn < 4; sn++)
+        solo_ack(s, sn, 100, 0, 150);
+    solo_flush(s, 150);
+    assert_int_equal(s->n_segs, 1);
+    for (int i = 0; i < 3; i++)
+        solo_ack(s, 3, 150, 0, 155);
+    assert_int_equal(arq_out_at(s->a, 0)->fastack, 0);
+    solo_fini(s);
+    free(s);
+}
+
+/* Section 10, both reductions in one flush: the timeout's threshold comes from the window as the flush found it. */
+static void test_reduction(void **state)
+{
+    struct solo *s = malloc(sizeof *s);
+
+    (void)state;
+    solo_init(s, &solo_params, 64);
+    solo_open(s);
+    arq_knobs(s->a)->nocwnd = false;
+    arq_set_cwnd(s->a, 20);
+    s->left = 20;
+    solo_flush(s, 100);
+    assert_int_equal(s->n_segs, 20);
+    solo_ack(s, 1, 100, 0, 110); /* 10 ms: the timeout is near */
+    solo_ack(s, 2, 100, 0, 110);
+    arq_out_at(s->a, 0)->resend_at = 5000; /* the first goes by its later acks alone */
+    solo_flush(s, 400);
+    assert_int_equal(s->n_segs, 18);
+    assert_int_equal(arq_take_counts(s->a).fast_segs, 1);
+    assert_int_equal(arq_state(s->a)->ssthresh, 10);
+    assert_int_equal(arq_state(s->a)->cwnd, 1);
+    assert_int_equal(arq_state(s->a)->incr, arq_mss(s->a));
+    solo_fini(s);
+    free(s);
+}
+
+/* Two later acks and a timeout before the next flush: one transmission, and with C's rule a second one right after. */
+static void test_timeout_settles(void **state)
+{
+    (void)state;
+    for (int keep = 0; keep < 2; keep++) {
+        struct solo *s = malloc(sizeof *s);
+
+        solo_init(s, &solo_params, 64);
+        arq_knobs(s->a)->keep_fastack = keep;
+        solo_open(s);
+        s->left = 3;
+        solo_flush(s, 100);
+        solo_ack(s, 1, 100, 0, 150);
+        solo_ack(s, 2, 100, 0, 150);
+        solo_flush(s, 400);
+        assert_int_equal(s->n_segs, 1);
+        assert_int_equal(arq_take_counts(s->a).lost_segs, 1);
+        arq_check(s->a, 400);
+        assert_int_equal(arq_due_in_ms(s->a, 400) == 0, keep);
+        solo_flush(s, 400);
+        assert_int_equal(s->n_segs, keep);
+        assert_int_equal(arq_take_counts(s->a).fast_segs, keep);
+        solo_fini(s);
+        free(s);
+    }
+}
+
 static void test_params(void **state)
 {
     struct buf_pool *pool = buf_pool_new(1500, 0);
@@ -546,11 +640,24 @@ static void test_mtu(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_params),     cmocka_unit_test(test_links),     cmocka_unit_test(test_timer_memory),
-        cmocka_unit_test(test_trim),       cmocka_unit_test(test_lies),      cmocka_unit_test(test_receive_window),
-        cmocka_unit_test(test_ack_filter), cmocka_unit_test(test_probes),    cmocka_unit_test(test_recovered),
-        cmocka_unit_test(test_spurious),   cmocka_unit_test(test_dead_link), cmocka_unit_test(test_lent),
-        cmocka_unit_test(test_fast),       cmocka_unit_test(test_mtu),       cmocka_unit_test(test_bad_datagrams),
+        cmocka_unit_test(test_params),
+        cmocka_unit_test(test_conserve),
+        cmocka_unit_test(test_reduction),
+        cmocka_unit_test(test_timeout_settles),
+        cmocka_unit_test(test_links),
+        cmocka_unit_test(test_timer_memory),
+        cmocka_unit_test(test_trim),
+        cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_receive_window),
+        cmocka_unit_test(test_ack_filter),
+        cmocka_unit_test(test_probes),
+        cmocka_unit_test(test_recovered),
+        cmocka_unit_test(test_spurious),
+        cmocka_unit_test(test_dead_link),
+        cmocka_unit_test(test_lent),
+        cmocka_unit_test(test_fast),
+        cmocka_unit_test(test_mtu),
+        cmocka_unit_test(test_bad_datagrams),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
