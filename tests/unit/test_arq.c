@@ -535,6 +535,37 @@ static void test_conserve(void **state)
     free(s);
 }
 
+/* Of several acks in one datagram the first counts, and a later one only if both its sn and its ts are higher. */
+static void test_acks_of_one_datagram(void **state)
+{
+    static const struct {
+        struct arq_ack second;
+        uint32_t counted_below;
+    } rows[] = {{{6, 100}, 4}, {{6, 101}, 6}, {{2, 101}, 4}};
+
+    (void)state;
+    for (size_t i = 0; i < LEN(rows); i++) {
+        struct solo *s = malloc(sizeof *s);
+        uint8_t d[2 * ARQ_HEADER];
+        struct wr w = wr_to(d, sizeof d);
+
+        solo_init(s, &solo_params, 64);
+        solo_open(s);
+        s->left = 10;
+        solo_flush(s, 100);
+        arq_seg_put(&w, &(struct arq_seg){.conv = 7, .cmd = ARQ_SEG_ACK, .wnd = 99, .sn = 4, .ts = 100});
+        arq_seg_put(&w,
+                    &(struct arq_seg){
+                        .conv = 7, .cmd = ARQ_SEG_ACK, .wnd = 99, .sn = rows[i].second.sn, .ts = rows[i].second.ts});
+        assert_int_equal(arq_input(s->a, bytes_of(d, sizeof d), 0, 150), 0);
+        for (uint32_t sn = 0; sn < 10; sn++)
+            if (arq_out_at(s->a, sn)->live)
+                assert_int_equal(arq_out_at(s->a, sn)->fastack, sn < rows[i].counted_below);
+        solo_fini(s);
+        free(s);
+    }
+}
+
 /* Section 10, both reductions in one flush: the timeout's threshold comes from the window as the flush found it. */
 static void test_reduction(void **state)
 {
@@ -641,6 +672,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_params),
         cmocka_unit_test(test_conserve),
+        cmocka_unit_test(test_acks_of_one_datagram),
         cmocka_unit_test(test_reduction),
         cmocka_unit_test(test_timeout_settles),
         cmocka_unit_test(test_links),

@@ -513,6 +513,30 @@ static void test_allocator(void **state)
     ikcp_allocator(NULL, NULL);
 }
 
+/* A stream arrives segment by segment: no piece waits for the ones behind it. */
+static void test_stream(void **state)
+{
+    ikcpcb *b = ikcp_create(9, NULL), *a = ikcp_create(9, b);
+    char data[3000], got[5000];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (char)i;
+    a->output = to_peer;
+    a->stream = 1;
+    ikcp_nodelay(a, 1, 10, 0, 1);
+    assert_int_equal(ikcp_send(a, data, 1000), 1000);
+    assert_int_equal(ikcp_send(a, data + 1000, 2000), 2000);
+    assert_int_equal(ikcp_waitsnd(a), 3);
+    ikcp_update(a, 10);
+    assert_int_equal(ikcp_recv(b, got, sizeof got), 1376);
+    assert_int_equal(ikcp_recv(b, got + 1376, 3000), 1376);
+    assert_int_equal(ikcp_recv(b, got + 2752, 2000), 248);
+    assert_memory_equal(got, data, sizeof data);
+    ikcp_release(a);
+    ikcp_release(b);
+}
+
 static char logged[64][256];
 static size_t n_logged;
 
@@ -622,7 +646,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exchanges),         cmocka_unit_test(test_ccops),  cmocka_unit_test(test_limits),
         cmocka_unit_test(test_refused_algorithm), cmocka_unit_test(test_queues), cmocka_unit_test(test_log),
-        cmocka_unit_test(test_allocator),
+        cmocka_unit_test(test_allocator),         cmocka_unit_test(test_stream),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
