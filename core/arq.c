@@ -250,9 +250,12 @@ bool arq_is_news(const struct arq *a, struct bytes dgram)
     bool news = false;
     int res;
 
-    while (!(res = next_seg(a, &r, &s, &body)))
-        news |= s.cmd == ARQ_SEG_PUSH && arq_within(s.sn, a->st.rcv_nxt, a->st.rcv_nxt + arq_rcv_wnd(a)) &&
-                !arq_rcv_has(a, s.sn);
+    while (!(res = next_seg(a, &r, &s, &body))) {
+        bool wanted = arq_within(s.sn, a->st.rcv_nxt, a->st.rcv_nxt + arq_rcv_wnd(a)) && !arq_rcv_has(a, s.sn);
+        bool later = a->rmt_ts_known && serial_before(a->rmt_ts, s.ts);
+
+        news |= s.cmd == ARQ_SEG_PUSH && (wanted || later);
+    }
     return news && res == ARQ_AGAIN;
 }
 

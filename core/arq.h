@@ -128,7 +128,10 @@ bool arq_has_room(const struct arq *a);
 uint32_t arq_due_in_ms(const struct arq *a, uint32_t now);
 /* Makes the next flush send a WASK, whatever the peer's window: every peer answers with a WINS. */
 void arq_probe(struct arq *a);
-/* True if a datagram's segments bring something: a PUSH inside the receive window not received yet. Changes nothing. */
+/* The path has changed and what is in flight may be gone: all of it is due with the next flush, backoff forgotten. */
+void arq_resend(struct arq *a, uint32_t now);
+/* True if no datagram from the past says what this one does: it holds a PUSH not received yet, or sent later (by the
+ * peer's clock) than any received: a peer whose acknowledgements are lost repeats what we have. Changes nothing. */
 bool arq_is_news(const struct arq *a, struct bytes dgram);
 
 /* 0, -EINVAL below 50. Segments already cut keep their size. */

@@ -95,6 +95,20 @@ void arq_timer_due(struct arq *a, uint32_t now)
     }
 }
 
+void arq_resend(struct arq *a, uint32_t now)
+{
+    for (uint32_t sn = a->st.snd_una; sn != a->st.snd_nxt; sn++) {
+        struct arq_out *s = arq_out_at(a, sn);
+
+        ARQ_STEP();
+        if (!s->live || !s->xmit)
+            continue;
+        s->resend_at = now; /* its run finds that nobody waits for it */
+        s->rto = a->st.rto_ms;
+        arq_bits_add(a, &a->due, sn);
+    }
+}
+
 /* Leaves only runs that somebody waits for. */
 static void rebuild(struct arq *a)
 {

@@ -446,17 +446,19 @@ static bool emit(struct session *s, struct packet_batch *out, void *to, struct t
     return true;
 }
 
-/* When the peer is to be asked for a sign of life: after half the timeout at rest, sooner if it owes an answer or its
- * last one was strange; every peer answers a WASK. */
+/* When the peer is to be asked for a sign of life: after half the timeout at rest, sooner if it owes an answer, fell silent
+ * amid its data, or its last word was strange. Every peer answers a WASK. */
 static struct tick next_probe(const struct session *s)
 {
     const struct arq_state *a = arq_state(s->arq);
     uint64_t limit_us = s->p.peer_timeout_ms * UINT64_C(1000);
     struct tick quiet;
+    bool busy;
 
     if (a->behind)
         return tick_add_us(tick_max(s->last_probe, s->behind_since), PROBE_BEHIND_US);
-    quiet = tick_add_us(s->heard, a->n_inflight ? MIN((uint64_t)PROBE_BUSY_US, limit_us / 2) : limit_us / 2);
+    busy = a->n_inflight || tick_since_us(s->heard, s->active) < PROBE_BUSY_US;
+    quiet = tick_add_us(s->heard, busy ? MIN((uint64_t)PROBE_BUSY_US, limit_us / 2) : limit_us / 2);
     return tick_max(quiet, tick_add_us(s->last_probe, limit_us / PROBES));
 }
 
@@ -469,6 +471,8 @@ static bool tend(struct session *s, struct tick now)
         return end(s, SESSION_SILENT);
     if (!tick_before(now, next_probe(s))) {
         arq_probe(s->arq);
+        if (s->p.client) /* something new, by which a server follows us to where a NAT has put us */
+            smux_keepalive(s->smux);
         s->last_probe = now;
     }
     if (!tick_before(now, s->next_nop)) {
@@ -569,6 +573,11 @@ const char *session_end_text(const struct session *s)
 uint32_t session_conv(const struct session *s)
 {
     return s->p.conv;
+}
+
+void session_moved(struct session *s, struct tick now)
+{
+    arq_resend(s->arq, tick_ms(now));
 }
 
 bool session_is_news(const struct session *s, struct bytes segs)

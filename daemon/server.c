@@ -182,6 +182,7 @@ static struct peer *follow(struct tunnel *t, const struct arrival *a)
         p->route = NULL;
     }
     p->remote = *a->from;
+    session_moved(p->session, t->w->now);
     return p;
 }
 

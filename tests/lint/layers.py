@@ -23,6 +23,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "conf": ("conf", "core/base"),
     "daemon": ("daemon", "conf", "core", "fec", "crypto"),
     "tools": ("tools", "conf", "core", "fec", "crypto"),
+    "docs/examples": (),
     "tests": ("tests", "daemon", "tools", "conf", "core", "fec", "crypto"),
 }
 BELOW_DAEMON = ("core", "fec", "crypto", "conf")
