@@ -667,6 +667,66 @@ static void test_mtu(void **state)
     free(s);
 }
 
+/* A datagram from another address is worth following only if nothing from the past could say the same. */
+static void test_news(void **state)
+{
+    struct arq_seg seg = {.conv = 7, .cmd = ARQ_SEG_PUSH, .wnd = 32, .ts = 1000, .sn = 0};
+    struct solo *s = malloc(sizeof *s);
+    uint8_t p[24];
+    static const struct {
+        uint8_t cmd;
+        uint32_t sn, ts;
+        bool news;
+    } rows[] = {
+        {ARQ_SEG_PUSH, 0, 1000, false}, /* what was received */
+        {ARQ_SEG_PUSH, 0, 999, false},
+        {ARQ_SEG_PUSH, 0, 1001, true}, /* sent again since */
+        {ARQ_SEG_PUSH, 1, 900, true},  /* not received yet */
+        {ARQ_SEG_PUSH, 5000, 900, false},
+        {ARQ_SEG_ACK, 1, 2000, false},
+        {ARQ_SEG_WASK, 1, 2000, false},
+    };
+
+    (void)state;
+    solo_init(s, &solo_params, 8);
+    seg.conv = arq_state(s->a)->conv;
+    assert_int_equal(solo_input(s, seg, 0, 1), 0);
+    for (size_t i = 0; i < LEN(rows); i++) {
+        struct wr w = wr_to(p, sizeof p);
+
+        seg.cmd = rows[i].cmd;
+        seg.sn = rows[i].sn;
+        seg.ts = rows[i].ts;
+        arq_seg_put(&w, &seg);
+        assert_int_equal(arq_is_news(s->a, bytes_of(p, sizeof p)), rows[i].news);
+    }
+    solo_fini(s);
+    free(s);
+}
+
+/* After a move everything in flight is due at once, and once only. */
+static void test_resend(void **state)
+{
+    struct solo *s = malloc(sizeof *s);
+
+    (void)state;
+    solo_init(s, &solo_params, 8);
+    solo_open(s);
+    s->left = 8;
+    solo_flush(s, 100);
+    assert_int_equal(solo_count(s, ARQ_SEG_PUSH), 8);
+    solo_flush(s, 110);
+    assert_int_equal(solo_count(s, ARQ_SEG_PUSH), 0);
+    arq_resend(s->a, 120);
+    assert_int_equal(arq_due_in_ms(s->a, 120), 0);
+    solo_flush(s, 120);
+    assert_int_equal(solo_count(s, ARQ_SEG_PUSH), 8);
+    solo_flush(s, 121);
+    assert_int_equal(solo_count(s, ARQ_SEG_PUSH), 0);
+    solo_fini(s);
+    free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -688,6 +748,8 @@ int main(void)
         cmocka_unit_test(test_lent),
         cmocka_unit_test(test_fast),
         cmocka_unit_test(test_mtu),
+        cmocka_unit_test(test_news),
+        cmocka_unit_test(test_resend),
         cmocka_unit_test(test_bad_datagrams),
     };
 
