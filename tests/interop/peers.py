@@ -103,6 +103,16 @@ def bound(pid: int, proto: str, port: int) -> int:
     return count
 
 
+def listens_on_path(pid: int, path: str) -> bool:
+    """Whether pid listens on the unix socket; the file alone may be a dead daemon's."""
+    wanted = socket_inodes(pid)
+    for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
+        col = line.split()
+        if len(col) == 8 and col[7] == path and col[6] in wanted and int(col[3], 16) & 0x10000:
+            return True
+    return False
+
+
 class Failed(AssertionError):
     """A process ended, or did not begin, as it should."""
 
@@ -217,7 +227,7 @@ class Daemon(Process):
         self.wait_ready("udp", udp)
         self.wait_ready("tcp", tcp)
         for path in (text for text in local if ":" not in text):
-            wait_for(f"{self.name} on {path}", lambda p=path: Path(p).is_socket(), READY_S)
+            wait_for(f"{self.name} on {path}", lambda p=path: listens_on_path(self.pid, p), READY_S)
 
     def ctl(self, *args: str, timeout: float = 20.0) -> subprocess.CompletedProcess[str]:
         argv = [str(self.build / "tools/kcptunctl"), "-s", str(self.control), *args]

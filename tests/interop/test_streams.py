@@ -222,8 +222,18 @@ def test_unix_sockets_at_both_ends(build: Path, tmp_path: Path, io: str) -> None
             s.shutdown(socket.SHUT_WR)
             assert apps.recv_all(s) == digest_answer(data)
         client.stop()
-        server.stop()
         assert not local.exists(), "the socket file stays behind"
+        server.stop()
+
+
+def test_a_stale_unix_socket_is_replaced(build: Path, tmp_path: Path) -> None:
+    """A daemon that was killed leaves its file; the next one starts all the same."""
+    opt = peers.Options(smuxver=2)
+    port, local = peers.free_port(), tmp_path / "app.sock"
+    addresses = {"localaddr": local, "remoteaddr": f"127.0.0.1:{port}"}
+    peers.start_ours("client", build, tmp_path, opt, **addresses).discard()
+    assert local.is_socket()
+    peers.start_ours("client", build, tmp_path, opt, name="again", **addresses).stop()
 
 
 def test_many_streams_at_once(build: Path, tmp_path: Path, io: str) -> None:
