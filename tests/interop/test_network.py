@@ -80,8 +80,8 @@ def test_a_wildcard_listener_answers_from_the_address_used(
 def test_a_session_follows_its_peer_to_a_new_address(
     build: Path, tmp_path: Path, workers: int, crypt: str, scale: float
 ) -> None:
-    """In the middle of bulk both ways. A client that waits for the server has nothing new to say from
-    its new address before its next probe, so a move may take seconds; nothing may be lost by it."""
+    """In the middle of bulk both ways. A client that waits for the server has nothing new to say
+    from its new address before its next probe: a move may take seconds, but loses nothing."""
     opt = peers.Options(smuxver=2, workers=workers, crypt=crypt)
     with apps.Service(apps.duplex) as target:
         with peers.tunnel(
