@@ -22,6 +22,7 @@ enum {
     PROBES = 10, /* in a whole peer timeout, when it has begun to look like one */
     PROBE_BUSY_US = 1000 * 1000, /* silence that is suspicious while the peer owes acknowledgements */
     PROBE_BEHIND_US = 400 * 1000, /* between probes of a peer that seems to have lost its state */
+    PLAIN_MIN = 8, /* datagrams without FEC after which the peer is taken to have none */
     IDLE_TRIM_US = 1000 * 1000, /* rings go back after this long without data */
 };
 
@@ -44,6 +45,8 @@ struct session {
     struct buf *held; /* chunks whose bytes are lent to the multiplexer until it settles */
     enum session_end end;
     bool emitting; /* a flush was decided and is not wholly written */
+    bool fec_differs, fec_agrees; /* the peer's FEC shape is not ours, or was seen to be; neither: not known yet */
+    unsigned plain_heard, fec_heard; /* datagrams without and with FEC */
     bool trimmed;
     struct tick born, heard, behind_since, last_data, next_nop, last_probe, active;
     uint64_t in_bytes, out_bytes, retrans;
@@ -319,6 +322,8 @@ int session_input(struct session *s, struct bytes payload, struct tick now)
         stat_add(&s->p.stats->oob_packets, 1);
         return 0;
     }
+    s->plain_heard += !sh.kind;
+    s->fec_heard += sh.kind != 0;
     if (sh.kind != SHARD_PARITY)
         segs_in(s, sh.kind ? sh.payload : payload, 0, now);
     if (!heard(s, now) || (sh.kind && !fec_in(s, &sh, now)) || !pump(s))
@@ -410,13 +415,36 @@ static int pull(void *ctx, struct arq *a, struct arq_chunk *c)
     return 0;
 }
 
+/* A kcptun of 2021 has one shape for both directions, and while that is not ours its decoder turns our parity into wrong
+ * bytes, even where nothing is lost. So parity is sent once the peer's own packets have shown the same shape, and FEC ends
+ * as soon as they show another, or none; our own kind decodes any shape and is told apart by its announcement. */
+static void compare_shapes(struct session *s)
+{
+    unsigned d = 0, p = 0;
+    bool sure = false, known;
+
+    if (!s->enc || s->fec_differs)
+        return;
+    if (s->dec)
+        fec_decoder_shape(s->dec, &d, &p, &sure);
+    known = smux_frames_in(s->smux) || s->plain_heard >= PLAIN_MIN;
+    s->fec_differs = known && ((!s->dec && s->plain_heard) || (sure && (d != s->p.fec_data || p != s->p.fec_parity)));
+    s->fec_agrees = sure && !s->fec_differs && s->fec_heard >= d + p;
+}
+
+/* The encoder, if FEC is sent now. */
+static struct fec_encoder *encoder(const struct session *s)
+{
+    return s->fec_differs && !smux_peer_is_ours(s->smux) ? NULL : s->enc;
+}
+
 static void add_parity(struct session *s, struct packet_batch *out, void *to, bool pause)
 {
     size_t body = fec_encoder_parity_len(s->enc), len = s->p.head + body + s->p.tail;
     unsigned n = fec_encoder_parities(s->enc);
     uint8_t *rows[SHARD_MAX_N];
 
-    if (pause) {
+    if (pause || (!s->fec_agrees && !smux_peer_is_ours(s->smux))) {
         fec_encoder_skip(s->enc);
         return;
     }
@@ -431,14 +459,15 @@ static void add_parity(struct session *s, struct packet_batch *out, void *to, bo
 static bool emit(struct session *s, struct packet_batch *out, void *to, struct tick now)
 {
     uint8_t *at = packet_batch_at(out) + s->p.head;
-    unsigned fec = s->enc ? SHARD_DATA_HEADER : 0;
+    struct fec_encoder *enc = encoder(s);
+    unsigned fec = enc ? SHARD_DATA_HEADER : 0;
     size_t n = arq_emit(s->arq, at + fec);
     int full = 0;
 
     if (!n)
         return false;
     if (fec)
-        full = fec_encoder_add(s->enc, at, n);
+        full = fec_encoder_add(enc, at, n);
     packet_batch_add(out, s->p.head + fec + n + s->p.tail, to);
     if (full)
         add_parity(s, out, to, tick_since_us(now, s->last_data) >= PARITY_PAUSE_US);
@@ -512,6 +541,7 @@ int session_poll(struct session *s, struct packet_batch *out, void *to, struct t
 
     if (s->end || !tend(s, now) || !pump(s))
         return SESSION_ENDED;
+    compare_shapes(s);
     if (!s->emitting) {
         arq_flush(s->arq, ARQ_FLUSH_FULL, tick_ms(now));
         s->emitting = true;
@@ -573,6 +603,11 @@ const char *session_end_text(const struct session *s)
 uint32_t session_conv(const struct session *s)
 {
     return s->p.conv;
+}
+
+bool session_fec_differs(const struct session *s)
+{
+    return s->fec_differs;
 }
 
 void session_moved(struct session *s, struct tick now)

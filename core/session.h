@@ -65,6 +65,8 @@ struct smux *session_smux(struct session *s);
 enum session_end session_end(const struct session *s);
 const char *session_end_text(const struct session *s); /* for the log */
 uint32_t session_conv(const struct session *s);
+/* We were to send FEC and the peer uses another shape, or none: toward another kind than ours it was given up. */
+bool session_fec_differs(const struct session *s);
 /* The peer's address has changed: what was sent to the old one is sent again. */
 void session_moved(struct session *s, struct tick now);
 /* True if a datagram's segments bring something not yet received: the peer behind it is no echo of an old datagram. */

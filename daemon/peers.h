@@ -30,6 +30,7 @@ struct peer {                     /* a session and where it lives */
     struct tick expires, dies;    /* client with autoexpire: takes no new streams; is closed */
     bool limited;                 /* counted in the limits */
     bool heard;                   /* anything ever arrived */
+    bool warned;                  /* of settings that differ */
 };
 
 struct route {                    /* what an address last said */

@@ -296,6 +296,20 @@ void peer_gone(struct peer *p)
     free(p);
 }
 
+/* Says once what a peer's settings look like from here. */
+static void warn_once(struct peer *p)
+{
+    const struct conf_profile *c = p->tunnel->conf;
+
+    if (p->warned || !session_fec_differs(p->session))
+        return;
+    p->warned = true;
+    log_warning(
+        "%s: datashard = %u, parityshard = %u here, but the other end has another shape: it should be the same at "
+        "both ends (a kcptun of 2021 corrupts data otherwise; toward it FEC is now off)",
+        peer_text(p), c->datashard, c->parityshard);
+}
+
 void peer_serve(struct peer *p)
 {
     struct tunnel *t = p->tunnel;
@@ -316,6 +330,7 @@ void peer_serve(struct peer *p)
         peer_close(p, session_end_text(p->session));
         return;
     }
+    warn_once(p);
     worker_set(w, &p->timer, tick_min(session_deadline(p->session, w->now), p->dies));
 }
 
