@@ -169,15 +169,21 @@ class Process:
         if SANITIZER.search(self.log()):
             raise Failed(f"{self.name}: sanitizer report\n{self.tail(120)}")
 
-    def wait_ready(self, proto: str, ports: list[int], each: int = 1) -> None:
-        def ready() -> bool:
-            if not self.running():
-                raise Failed(
-                    f"{self.name} ended at start, status {self.popen.returncode}\n{self.tail()}"
-                )
-            return all(bound(self.pid, proto, port) >= each for port in ports)
+    def wait_until(self, what: str, ready: Callable[[], bool]) -> None:
+        """Until ready(), as long as the process lives."""
 
-        wait_for(f"{self.name} on {proto} {ports}\n{self.tail()}", ready, READY_S)
+        def check() -> bool:
+            if not self.running():
+                status = self.popen.returncode
+                raise Failed(f"{self.name} ended at start, status {status}\n{self.tail()}")
+            return ready()
+
+        wait_for(f"{self.name} on {what}\n{self.tail()}", check, READY_S)
+
+    def wait_ready(self, proto: str, ports: list[int]) -> None:
+        self.wait_until(
+            f"{proto} {ports}", lambda: all(bound(self.pid, proto, port) for port in ports)
+        )
 
 
 def ini(sections: dict[str, dict[str, Any]]) -> str:
@@ -227,7 +233,7 @@ class Daemon(Process):
         self.wait_ready("udp", udp)
         self.wait_ready("tcp", tcp)
         for path in (text for text in local if ":" not in text):
-            wait_for(f"{self.name} on {path}", lambda p=path: listens_on_path(self.pid, p), READY_S)
+            self.wait_until(f"unix {path}", lambda p=path: listens_on_path(self.pid, p))
 
     def ctl(self, *args: str, timeout: float = 20.0) -> subprocess.CompletedProcess[str]:
         argv = [str(self.build / "tools/kcptunctl"), "-s", str(self.control), *args]

@@ -3,6 +3,7 @@ tunnel."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import socket
 import struct
@@ -233,7 +234,14 @@ def test_a_stale_unix_socket_is_replaced(build: Path, tmp_path: Path) -> None:
     addresses = {"localaddr": local, "remoteaddr": f"127.0.0.1:{port}"}
     peers.start_ours("client", build, tmp_path, opt, **addresses).discard()
     assert local.is_socket()
+    # what io_uring still held of the dead one ends a moment later
+    peers.wait_for("the dead one's end", lambda: refuses(local), 5)
     peers.start_ours("client", build, tmp_path, opt, name="again", **addresses).stop()
+
+
+def refuses(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(str(path)) == errno.ECONNREFUSED
 
 
 def test_many_streams_at_once(build: Path, tmp_path: Path, io: str) -> None:
