@@ -19,11 +19,12 @@ enum {
                                    * what it protected was acknowledged or sent again long ago */
     BEHIND_US = 1500 * 1000, /* the peer's una stays behind ours this long, in at least ... */
     BEHIND_MIN = 4, /* ... so many datagrams in a row: it has lost its state */
-    PROBES = 10, /* in a whole peer timeout, when it has begun to look like one */
+    PROBES = 40, /* in a whole peer timeout: at 20 % loss each way one in three is not answered */
     PROBE_BUSY_US = 1000 * 1000, /* silence that is suspicious while the peer owes acknowledgements */
     PROBE_BEHIND_US = 400 * 1000, /* between probes of a peer that seems to have lost its state */
     PLAIN_MIN = 8, /* datagrams without FEC after which the peer is taken to have none */
-    IDLE_TRIM_US = 1000 * 1000, /* rings go back after this long without data */
+    REST_US = 500 * 1000, /* without a datagram either way: a pause */
+    GRID_US = 250 * 1000, /* keepalives and probes are put on this grid, so that many sessions share a wake-up */
 };
 
 /* The compressed way out: one multiplexer frame becomes one chunk, which the segments then eat. */
@@ -47,8 +48,7 @@ struct session {
     bool emitting; /* a flush was decided and is not wholly written */
     bool fec_differs, fec_agrees; /* the peer's FEC shape is not ours, or was seen to be; neither: not known yet */
     unsigned plain_heard, fec_heard; /* datagrams without and with FEC */
-    bool trimmed;
-    struct tick born, heard, behind_since, last_data, next_nop, last_probe, active;
+    struct tick born, heard, behind_since, last_data, next_nop, last_probe, active, last_io;
     uint64_t in_bytes, out_bytes, retrans;
 };
 
@@ -106,7 +106,7 @@ struct session *session_new(const struct session_params *p, struct tick now)
     if (!s)
         return NULL;
     s->p = *p;
-    s->born = s->heard = s->active = now;
+    s->born = s->heard = s->active = s->last_io = now;
     s->next_nop = tick_add_ms(now, p->keepalive_ms);
     s->arq = p->mtu > overhead ? make_arq(s, (uint16_t)(p->mtu - overhead)) : NULL;
     s->smux = make_smux(p);
@@ -302,6 +302,31 @@ static bool heard(struct session *s, struct tick now)
     return true;
 }
 
+/* Gives up what a flow that has paused no longer needs: open FEC groups (what was lost in them has been repaired
+ * otherwise, and parity over what comes seconds apart protects nothing) and rings as large as the last burst. */
+static void rest(struct session *s)
+{
+    arq_trim(s->arq);
+    smux_trim(s->smux);
+    if (s->dec)
+        fec_decoder_rest(s->dec);
+    if (s->enc)
+        fec_encoder_rest(s->enc);
+    free(s->z.frame);
+    free(s->z.chunk);
+    s->z.frame = s->z.chunk = NULL;
+    s->z.at = s->z.len = 0;
+}
+
+/* Something comes or goes. The first thing after a pause finds the session as good as new, so that thousands of sessions
+ * which only keep alive hold little, and a burst begins with a FEC group of its own. */
+static void stir(struct session *s, struct tick now)
+{
+    if (tick_since_us(now, s->last_io) >= REST_US && !s->emitting && s->z.at == s->z.len)
+        rest(s);
+    s->last_io = now;
+}
+
 int session_input(struct session *s, struct bytes payload, struct tick now)
 {
     struct shard sh = {.kind = 0};
@@ -322,13 +347,14 @@ int session_input(struct session *s, struct bytes payload, struct tick now)
         stat_add(&s->p.stats->oob_packets, 1);
         return 0;
     }
+    stir(s, now);
     s->plain_heard += !sh.kind;
     s->fec_heard += sh.kind != 0;
     if (sh.kind != SHARD_PARITY)
         segs_in(s, sh.kind ? sh.payload : payload, 0, now);
     if (!heard(s, now) || (sh.kind && !fec_in(s, &sh, now)) || !pump(s))
         return SESSION_ENDED;
-    if (arq_state(s->arq)->rcv_nxt != segs)
+    if (arq_state(s->arq)->rcv_nxt != segs && payload.len >= s->p.mtu / 2)
         s->active = now;
     return 0;
 }
@@ -475,72 +501,57 @@ static bool emit(struct session *s, struct packet_batch *out, void *to, struct t
     return true;
 }
 
-/* When the peer is to be asked for a sign of life: after half the timeout at rest, sooner if it owes an answer, fell silent
- * amid its data, or its last word was strange. Every peer answers a WASK. */
+/* The peer owes acknowledgements, or was just sending data. */
+static bool is_busy(const struct session *s)
+{
+    return arq_state(s->arq)->n_inflight || tick_since_us(s->heard, s->active) < PROBE_BUSY_US;
+}
+
+/* When the peer is to be asked for a sign of life: late in the timeout at rest (the client first, so that one exchange does
+ * for both), sooner if it fell silent while busy or its last word was strange. Every peer answers a WASK. */
 static struct tick next_probe(const struct session *s)
 {
-    const struct arq_state *a = arq_state(s->arq);
-    uint64_t limit_us = s->p.peer_timeout_ms * UINT64_C(1000);
-    struct tick quiet;
-    bool busy;
+    uint64_t limit_us = s->p.peer_timeout_ms * UINT64_C(1000), quiet_us = limit_us / 10 * (s->p.client ? 7 : 8);
 
-    if (a->behind)
+    if (arq_state(s->arq)->behind)
         return tick_add_us(tick_max(s->last_probe, s->behind_since), PROBE_BEHIND_US);
-    busy = a->n_inflight || tick_since_us(s->heard, s->active) < PROBE_BUSY_US;
-    quiet = tick_add_us(s->heard, busy ? MIN((uint64_t)PROBE_BUSY_US, limit_us / 2) : limit_us / 2);
-    return tick_max(quiet, tick_add_us(s->last_probe, limit_us / PROBES));
+    if (is_busy(s))
+        quiet_us = MIN((uint64_t)PROBE_BUSY_US, quiet_us);
+    return tick_max(tick_add_us(s->heard, quiet_us), tick_add_us(s->last_probe, limit_us / PROBES));
+}
+
+static void probe(struct session *s, struct tick now)
+{
+    arq_probe(s->arq);
+    if (s->p.client && !arq_state(s->arq)->n_inflight && (is_busy(s) || tick_before(s->heard, s->last_probe)))
+        smux_keepalive(s->smux); /* something new, by which a server follows us to where a NAT has put us */
+    s->last_probe = now;
 }
 
 /* Timers other than the engine's: keepalive, probing, death. */
 static bool tend(struct session *s, struct tick now)
 {
-    uint64_t silent_us = tick_since_us(now, s->heard), limit_us = s->p.peer_timeout_ms * UINT64_C(1000);
-
-    if (silent_us >= limit_us)
+    if (tick_since_us(now, s->heard) >= s->p.peer_timeout_ms * UINT64_C(1000))
         return end(s, SESSION_SILENT);
-    if (!tick_before(now, next_probe(s))) {
-        arq_probe(s->arq);
-        if (s->p.client) /* something new, by which a server follows us to where a NAT has put us */
-            smux_keepalive(s->smux);
-        s->last_probe = now;
-    }
+    if (!tick_before(now, next_probe(s)))
+        probe(s, now);
     if (!tick_before(now, s->next_nop)) {
-        smux_keepalive(s->smux);
+        /* our own kind goes by what it hears of any sort; another counts frames */
+        if (!smux_peer_is_ours(s->smux) || tick_since_us(now, s->last_io) >= s->p.keepalive_ms * UINT64_C(1000))
+            smux_keepalive(s->smux);
         s->next_nop = tick_add_ms(now, s->p.keepalive_ms);
     }
     return true;
 }
 
-/* Gives memory back that a session at rest does not need. */
-static void trim(struct session *s, struct tick now)
-{
-    if (arq_state(s->arq)->n_inflight || smux_has_output(s->smux) || s->z.at < s->z.len) {
-        s->active = now;
-        s->trimmed = false;
-    }
-    if (s->trimmed || tick_since_us(now, s->active) < IDLE_TRIM_US)
-        return;
-    arq_trim(s->arq);
-    smux_trim(s->smux);
-    if (s->dec)
-        fec_decoder_trim(s->dec);
-    if (s->enc)
-        fec_encoder_trim(s->enc);
-    free(s->z.frame);
-    free(s->z.chunk);
-    s->z.frame = s->z.chunk = NULL;
-    s->z.at = s->z.len = 0;
-    s->trimmed = true;
-}
-
 int session_poll(struct session *s, struct packet_batch *out, void *to, struct tick now)
 {
-    unsigned had = out->n;
     size_t used = out->used;
     int r = 0;
 
     if (s->end || !tend(s, now) || !pump(s))
         return SESSION_ENDED;
+    stir(s, now);
     compare_shapes(s);
     if (!s->emitting) {
         arq_flush(s->arq, ARQ_FLUSH_FULL, tick_ms(now));
@@ -550,26 +561,25 @@ int session_poll(struct session *s, struct packet_batch *out, void *to, struct t
         s->emitting = emit(s, out, to, now);
     if (!s->emitting)
         r = SESSION_AGAIN;
+    s->out_bytes += out->used - used;
     if (s->enc)
         fec_encoder_settle(s->enc); /* the batch will be encrypted in place */
-    s->out_bytes += out->used - used;
-    if (out->n == had)
-        trim(s, now);
-    else
-        s->trimmed = false;
     return r;
+}
+
+static struct tick on_grid(struct tick t)
+{
+    return (struct tick){(t.us + GRID_US - 1) / GRID_US * GRID_US};
 }
 
 struct tick session_deadline(const struct session *s, struct tick now)
 {
     uint32_t due = arq_due_in_ms(s->arq, tick_ms(now));
-    struct tick t = tick_min(s->next_nop, next_probe(s));
+    struct tick t = on_grid(tick_min(s->next_nop, next_probe(s)));
 
     if (s->end)
         return now;
     t = tick_min(t, tick_add_ms(s->heard, s->p.peer_timeout_ms));
-    if (!s->trimmed)
-        t = tick_min(t, tick_add_us(tick_add_us(s->active, IDLE_TRIM_US), 1000));
     if (due != UINT32_MAX)
         t = tick_min(t, (struct tick){(now.us / 1000 + due) * 1000});
     return t;

@@ -14,7 +14,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-enum { EVENTS = 64, LETTERS = 512 };
+enum { EVENTS = 64, LETTERS = 512, SMALL_BUF = 240 };
 
 /* ---- services ---- */
 
@@ -327,7 +327,11 @@ static int open_parts(struct worker *w)
         return err_say(-errno, "getrandom");
     nonce_init(&w->nonce, seed);
     w->pool = buf_pool_new(PACKET_MTU_MAX, w->sh->memory);
-    if (!w->pool || packet_batch_init(&w->batch))
+    w->small = buf_pool_new(SMALL_BUF, w->sh->memory / 8);
+    if (!w->pool || !w->small)
+        return err_here(-ENOMEM);
+    buf_pool_set_small(w->pool, w->small);
+    if (packet_batch_init(&w->batch))
         return err_here(-ENOMEM);
     r = resolver_client_new(&w->resolver, w->sh->resolver);
     if (r)
@@ -437,6 +441,7 @@ struct worker *worker_free(struct worker *w)
     resolver_client_free(w->resolver);
     packet_batch_fini(&w->batch);
     buf_pool_free(w->pool);
+    buf_pool_free(w->small);
     nonce_fini(&w->nonce);
     sem_destroy(&w->ready);
     free(w->scratch);

@@ -54,7 +54,8 @@ struct worker {
     struct io *io;
     const struct io_ops *ops;
     struct wheel wheel;
-    struct buf_pool *pool;        /* PACKET_MTU_MAX-byte buffers */
+    struct buf_pool *pool;        /* PACKET_MTU_MAX-byte buffers, backed for short bytes by ... */
+    struct buf_pool *small;
     struct nonce_gen nonce;
     struct packet_batch batch;
     struct tunnel *batch_tunnel;  /* whose datagrams the batch holds, and by which of its keys they are sealed */

@@ -480,9 +480,12 @@ unsigned fec_decoder_groups(const struct fec_decoder *d)
     return d->groups.n_out;
 }
 
-void fec_decoder_trim(struct fec_decoder *d)
+void fec_decoder_rest(struct fec_decoder *d)
 {
     put_given(d);
+    for (unsigned i = 0; i < d->n_slots && d->groups.n_out; i++)
+        if (d->slots[i].g)
+            slot_finish(d, &d->slots[i]);
     group_pool_trim(&d->groups);
     plan_cache_fini(&d->plans);
 }

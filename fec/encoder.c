@@ -170,13 +170,16 @@ void fec_encoder_skip(struct fec_encoder *e)
     fec_encoder_parity(e, NULL, 0);
 }
 
-void fec_encoder_trim(struct fec_encoder *e)
+void fec_encoder_rest(struct fec_encoder *e)
 {
-    if (e->sum_len)
-        return;
+    assert(e->n < e->data);
+    if (e->n) {
+        e->seqid += e->data - e->n;
+        next_group(e);
+    }
     free(e->sums);
     e->sums = NULL;
-    e->sum_room = 0;
+    e->sum_room = e->sum_len = 0;
 }
 
 unsigned fec_encoder_data(const struct fec_encoder *e)

@@ -24,8 +24,9 @@ size_t fec_encoder_parity_len(const struct fec_encoder *e);
 /* Writes parity packets 0..count-1 (count <= P, rows[i] of fec_encoder_parity_len() bytes), consumes all P seqids. */
 void fec_encoder_parity(struct fec_encoder *e, uint8_t *const rows[], unsigned count);
 void fec_encoder_skip(struct fec_encoder *e); /* consumes the P seqids, sends none */
+/* Nothing more is expected soon: gives up the group begun (its seqids are consumed) and the memory of sums. */
+void fec_encoder_rest(struct fec_encoder *e);
 void fec_encoder_settle(struct fec_encoder *e); /* data packets lent so far may go. Not on a full group */
-void fec_encoder_trim(struct fec_encoder *e); /* gives memory back that no open group needs */
 unsigned fec_encoder_data(const struct fec_encoder *e); /* D */
 unsigned fec_encoder_parities(const struct fec_encoder *e); /* P */
 uint32_t fec_encoder_seqid(const struct fec_encoder *e); /* next */

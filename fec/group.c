@@ -89,7 +89,7 @@ bool group_settle(struct group_pool *p, struct group *g, struct buf_pool *pool)
     for (unsigned i = 0; i < g->n && g->n_lent; i++) {
         if (!g->rows[i].p || g->own[i])
             continue;
-        g->own[i] = buf_get(pool);
+        g->own[i] = buf_get_for(pool, g->rows[i].len);
         if (!g->own[i])
             return false;
         memcpy(g->own[i]->mem, g->rows[i].p, g->rows[i].len);

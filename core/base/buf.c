@@ -37,6 +37,7 @@ struct slab {
 };
 
 struct buf_pool {
+    struct buf_pool *small; /* NULL, or for what fits there */
     size_t size, stride, per_slab, limit;
     size_t n_slabs, n_empty, in_use;
     struct list partial;
@@ -148,6 +149,18 @@ struct buf *buf_get(struct buf_pool *p)
     b->next = NULL;
     b->off = b->len = 0;
     return b;
+}
+
+void buf_pool_set_small(struct buf_pool *p, struct buf_pool *small)
+{
+    p->small = small;
+}
+
+struct buf *buf_get_for(struct buf_pool *p, size_t len)
+{
+    struct buf *b = p->small && len <= p->small->size ? buf_get(p->small) : NULL;
+
+    return b ? b : buf_get(p);
 }
 
 void buf_put(struct buf *b)

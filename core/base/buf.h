@@ -27,6 +27,10 @@ size_t buf_pool_size(const struct buf_pool *p);    /* bytes one buffer holds */
 size_t buf_pool_in_use(const struct buf_pool *p);  /* buffers out */
 size_t buf_pool_memory(const struct buf_pool *p);  /* bytes held from the system */
 void buf_pool_set_limit(struct buf_pool *p, size_t limit);
+/* Lets p serve short requests from `small`, whose buffers are smaller (borrowed for life). */
+void buf_pool_set_small(struct buf_pool *p, struct buf_pool *small);
+/* As buf_get(), for len bytes (<= buf_pool_size(p)): a small buffer where that does. */
+struct buf *buf_get_for(struct buf_pool *p, size_t len);
 /* An empty buffer (off = len = 0), or NULL at the limit or out of memory. */
 struct buf *buf_get(struct buf_pool *p);
 void buf_put(struct buf *b);                       /* NULL is fine */

@@ -94,7 +94,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
                 free(lent[--n_lent]);
         }
         if (op & OP_TRIM)
-            fec_decoder_trim(d);
+            fec_decoder_rest(d);
         check_bounds(d, pool, p.groups, n_lent);
     }
     drain(d);

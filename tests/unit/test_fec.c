@@ -145,7 +145,7 @@ static void test_encode_groups(void **state)
                 assert_int_equal(fec_encoder_seqid(e), vec_int(group, "next_seqid"));
                 group_unload(&g);
             }
-            fec_encoder_trim(e);
+            fec_encoder_rest(e);
             assert_int_equal(fec_encoder_memory(e), first); /* sums exist on demand only */
             assert_true(first < 256 + d * 16);
             fec_encoder_free(e);

@@ -333,7 +333,7 @@ static void test_no_memory(void **state)
     env_free(&e);
 }
 
-/* Jumps all over the range cost no memory: the window stays what it is, and trim gives back what it held. */
+/* Jumps all over the range cost no memory: the window stays what it is, and rest gives back what it held. */
 static void test_jumps(void **state)
 {
     struct env e = env_new(0);
@@ -341,7 +341,7 @@ static void test_jumps(void **state)
     size_t idle = 0;
 
     (void)state;
-    fec_decoder_trim(e.dec);
+    fec_decoder_rest(e.dec);
     idle = fec_decoder_memory(e.dec);
     for (unsigned i = 0; i < 20000; i++) {
         uint32_t n = UINT32_MAX / N;
