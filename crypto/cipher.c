@@ -42,6 +42,10 @@ const struct cipher_ops *const cipher_table[] = {
     &cipher_gcrypt_tdes,
     &cipher_tea,
     &cipher_xtea,
+#if defined(__x86_64__)
+    &salsa_avx512,
+    &salsa_avx2,
+#endif
     &cipher_salsa20,
     &cipher_xor,
     &cipher_none,

@@ -21,6 +21,7 @@ extern const struct cipher_ops aead_gcm128;
 extern const struct cipher_ops cfb_aesni_aes, cfb_aesni_aes128, cfb_aesni_aes192;
 extern const struct cipher_ops cfb_vaes256_aes, cfb_vaes256_aes128, cfb_vaes256_aes192;
 extern const struct cipher_ops cfb_vaes_aes, cfb_vaes_aes128, cfb_vaes_aes192;
+extern const struct cipher_ops salsa_avx512, salsa_avx2;
 #endif
 
 #endif
