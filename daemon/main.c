@@ -7,6 +7,7 @@
 #include "daemon/log.h"
 #include "daemon/options.h"
 #include "daemon/params.h"
+#include "daemon/steer.h"
 #include "daemon/worker.h"
 #include "fec/rs.h"
 
@@ -23,7 +24,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-enum { FILES_WANTED = 1 << 20, POOL_MIN = 8 << 20 };
+enum { FILES_WANTED = 1 << 20, POOL_MIN = 8 << 20, TIDY_US = 5000000, HOLES_MIN = 1 << 20 };
 
 struct daemon {
     struct shared sh;
@@ -34,6 +35,8 @@ struct daemon {
     unsigned running; /* workers whose thread goes on */
     bool draining;
     int result;
+    struct tick tidied; /* when the heap was last looked at */
+    size_t holes; /* free bytes in it that were given back already */
 };
 
 /* ---- configuration ---- */
@@ -121,6 +124,40 @@ static const struct io_ops *choose_io(enum conf_io want)
     return ops;
 }
 
+/* Before the workers, and while the privileges last that a program for the kernel takes. */
+static int make_steers(struct shared *sh)
+{
+    const struct conf *c = sh->conf;
+
+    sh->steers = calloc(c->n_profiles + 1, sizeof *sh->steers);
+    if (!sh->steers)
+        return err_here(-ENOMEM);
+    for (unsigned i = 0; i < c->n_profiles && sh->n_workers > 1; i++) {
+        const struct addr_text *a = &c->profiles[i].listen;
+
+        if (c->profiles[i].role != CONF_SERVER)
+            continue;
+        sh->steers[i] = steer_new(a->port_min, (unsigned)a->port_max - a->port_min + 1, sh->n_workers);
+        if (!sh->steers[i])
+            return err_here(-ENOMEM);
+    }
+    return 0;
+}
+
+static void log_steering(const struct shared *sh)
+{
+    for (unsigned i = 0; i < sh->conf->n_profiles; i++) {
+        const char *name = sh->conf->profiles[i].name;
+        int r = sh->steers[i] ? steer_refusal(sh->steers[i]) : 0;
+
+        if (r)
+            log_info("%s: sessions reach their worker by hand-over and up to %u connected sockets a port (eBPF: %s)",
+                     name, STEER_FLOWS_MAX, strerror(-r));
+        else if (sh->steers[i])
+            log_info("%s: sessions reach their worker by eBPF", name);
+    }
+}
+
 static int prepare(struct daemon *d)
 {
     const struct conf *c = d->conf;
@@ -147,6 +184,9 @@ static int prepare(struct daemon *d)
     sh->workers = calloc(sh->n_workers, sizeof *sh->workers);
     if (!sh->limits || !sh->post || !sh->workers)
         return err_here(-ENOMEM);
+    r = make_steers(sh);
+    if (r)
+        return err_pass(r);
     return resolver_new(&sh->resolver, NULL);
 }
 
@@ -230,6 +270,25 @@ static void on_letters(struct daemon *d)
     }
 }
 
+/* After many sessions have ended the heap is full of holes; their pages go back to the system. What was given back still
+ * counts as free for malloc, so only a growth of it is worth another go. */
+static void give_back(struct daemon *d, struct tick now)
+{
+    size_t holes;
+
+    if (tick_since_us(now, d->tidied) < TIDY_US)
+        return;
+    d->tidied = now;
+    holes = mallinfo2().fordblks;
+    if (holes > d->holes + HOLES_MIN) {
+        malloc_trim(0);
+        holes = mallinfo2().fordblks;
+    } else {
+        holes = MIN(holes, d->holes);
+    }
+    d->holes = holes;
+}
+
 static void loop(struct daemon *d)
 {
     struct pollfd fds[3] = {
@@ -250,6 +309,7 @@ static void loop(struct daemon *d)
             ctl_step(d->ctl, io_now());
             answers_serve(d->answers, io_now());
         }
+        give_back(d, io_now());
         post_publish(d->sh.post, d->sh.n_workers);
     }
 }
@@ -293,6 +353,7 @@ static int run(struct daemon *d)
     } else {
         log_info("kcptund %s is ready: %u tunnel%s, %u worker%s, %s", KCPTUND_VERSION, d->conf->n_profiles,
                  d->conf->n_profiles == 1 ? "" : "s", d->sh.n_workers, d->sh.n_workers == 1 ? "" : "s", d->sh.io->name);
+        log_steering(&d->sh);
     }
     loop(d);
     if (!r)
@@ -309,6 +370,9 @@ static void clean(struct daemon *d)
     ctl_free(d->ctl);
     resolver_free(d->sh.resolver);
     limits_free(d->sh.limits);
+    for (unsigned i = 0; d->sh.steers && i < d->conf->n_profiles; i++)
+        steer_free(d->sh.steers[i]);
+    free(d->sh.steers);
     post_free(d->sh.post);
     if (d->sh.keys)
         crypto_wipe((void *)(uintptr_t)d->sh.keys, sizeof *d->sh.keys * d->conf->n_profiles);

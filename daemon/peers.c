@@ -103,9 +103,8 @@ int peers_add(struct peers *ps, struct peer *p, uint32_t conv)
 
 void peers_del(struct peers *ps, struct peer *p)
 {
-    if (p->route)
-        p->route->peer = NULL;
-    p->route = NULL;
+    if (p->route) /* would also pin a page of the heap each, among thousands that end together */
+        route_free(ps, p->route);
     list_del(&p->by_conv);
     list_del(&p->all);
     ps->count--;
