@@ -43,6 +43,11 @@ static int get_int(int fd, int level, int name)
     return getsockopt(fd, level, name, &v, &len) ? -errno : v;
 }
 
+static bool is_mapped(const struct sockaddr_any *a)
+{
+    return a->len && a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr);
+}
+
 static bool is_wildcard6(const struct sockaddr_any *a)
 {
     return a->len && a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
@@ -117,7 +122,7 @@ static int udp_open_at(const struct net_udp_params *p, const struct sockaddr_any
 
     if (fd < 0)
         return err_say(-errno, "open a UDP socket");
-    if (is_wildcard6(at))
+    if (is_wildcard6(at) || is_mapped(at))
         set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0); /* refused: IPv6 alone */
     r = set_udp_options(fd, family, p);
     if (r)

@@ -7,6 +7,7 @@
 #include "daemon/net.h"
 #include "daemon/worker.h"
 
+struct listener;
 struct tunnel;
 struct route;
 
@@ -24,6 +25,8 @@ struct peer {                     /* a session and where it lives */
     struct list by_conv, all;     /* in peers */
     struct list relays;           /* its streams' TCP sides */
     struct route *route;          /* last used for it, if it points back here */
+    struct listener *flow;        /* its connected socket, where there is no map (flow.h) */
+    uint32_t handed;              /* datagrams that arrived at another worker, since it is at this address */
     uint8_t ip[16];               /* the source its limit is counted on */
     unsigned key;                 /* which of the tunnel's keys it uses */
     unsigned slot;                /* client: its place in the pool */
@@ -31,6 +34,7 @@ struct peer {                     /* a session and where it lives */
     bool limited;                 /* counted in the limits */
     bool heard;                   /* anything ever arrived */
     bool warned;                  /* of settings that differ */
+    bool steered;                 /* its address is in the map as ours */
 };
 
 struct route {                    /* what an address last said */

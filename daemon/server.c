@@ -2,7 +2,9 @@
 #include "daemon/server.h"
 
 #include "core/base/err.h"
+#include "daemon/flow.h"
 #include "daemon/log.h"
+#include "daemon/steer.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -92,6 +94,8 @@ int server_open(struct tunnel *t)
             return err_pass(r);
         }
         t->n_listeners++;
+        if (t->steer)
+            steer_join(t->steer, i, t->w->id, fd);
     }
     return 0;
 }
@@ -181,6 +185,7 @@ static struct peer *follow(struct tunnel *t, const struct arrival *a)
         p->route->peer = NULL;
         p->route = NULL;
     }
+    flow_end(p);
     p->remote = *a->from;
     session_moved(p->session, t->w->now);
     return p;
@@ -271,6 +276,8 @@ void server_handed(struct tunnel *t, const struct mail_datagram *m, struct bytes
     a.sock = &t->listeners[m->listener].src;
     arrive(t, &a, NULL);
     p = peers_find(&t->peers, m->conv, &m->from);
-    if (p)
-        session_settle(p->session); /* the letter goes */
+    if (!p)
+        return;
+    session_settle(p->session); /* the letter goes */
+    flow_handed(p, m->listener, &m->to);
 }

@@ -3,6 +3,7 @@
 
 #include "core/base/err.h"
 #include "daemon/client.h"
+#include "daemon/flow.h"
 #include "daemon/log.h"
 #include "daemon/params.h"
 #include "daemon/relay.h"
@@ -26,6 +27,7 @@ int tunnel_new(struct tunnel **tp, struct worker *w, unsigned index)
     t->w = w;
     t->conf = c;
     t->index = index;
+    t->steer = w->sh->steers[index];
     list_init(&t->waiting);
     peers_init(&t->peers, w->sh->hash_seed);
     t->stats = aligned_alloc(64, (sizeof *t->stats + 63) / 64 * 64);
@@ -115,6 +117,8 @@ void tunnel_receive(struct tunnel *t, struct io_src *sock, const struct io_event
     struct cipher_pkt v[RUN_MAX];
     unsigned n = 0, bad = 0;
 
+    if (sock->kind == SRC_FLOW) /* strangers may stand in it, too */
+        sock = &t->listeners[CONTAINER(sock, struct listener, src)->index].src;
     if (sock->kind == SRC_LISTENER && !server_allows(t, &ev->from)) {
         stat_add(&t->stats->refused_access, 1);
         return;
@@ -271,6 +275,7 @@ void peer_close(struct peer *p, const char *why)
     else if (why)
         log_info("%s: session ended: %s", peer_text(p), why);
     count_end(t, session_end(p->session));
+    flow_end(p);
     relay_abort_all(p);
     say_last(p);
     worker_cancel(w, &p->timer);

@@ -9,8 +9,9 @@
 #include "daemon/worker.h"
 
 struct client;
+struct steer;
 
-struct listener {                 /* server: one UDP socket of the port range */
+struct listener {                 /* server: one UDP socket of the port range, or a connected one beside it (flow.h) */
     struct io_src src;
     struct tunnel *tunnel;
     unsigned index;
@@ -23,6 +24,7 @@ struct tunnel {
     struct stats *stats;          /* read by other threads */
     struct cipher *ciphers[2];    /* key, oldkey (or NULL) */
     struct peers peers;
+    struct steer *steer;          /* server with several workers, who share it; else NULL */
     struct listener *listeners;   /* server */
     unsigned n_listeners;
     struct name target;           /* server: addresses of the target */

@@ -3,6 +3,7 @@
 
 #include "core/base/err.h"
 #include "daemon/client.h"
+#include "daemon/flow.h"
 #include "daemon/log.h"
 #include "daemon/relay.h"
 #include "daemon/server.h"
@@ -84,6 +85,7 @@ static struct tunnel *tunnel_of(struct io_src *s)
 {
     switch (s->kind) {
     case SRC_LISTENER:
+    case SRC_FLOW:
         return CONTAINER(s, struct listener, src)->tunnel;
     default:
         return CONTAINER(s, struct peer, src)->tunnel;
@@ -99,6 +101,9 @@ static void on_gone(struct worker *w, struct io_src *s)
         break;
     case SRC_RELAY:
         relay_gone(relay_of_src(s));
+        break;
+    case SRC_FLOW:
+        flow_gone(s);
         break;
     case SRC_CLIENT:
         client_gone(s);
@@ -137,6 +142,7 @@ static void on_event(struct worker *w, struct io_event *ev)
         on_answers(w);
         break;
     case SRC_LISTENER:
+    case SRC_FLOW:
     case SRC_PEER:
         if (ev->kind == IO_UDP)
             tunnel_receive(tunnel_of(s), s, ev);

@@ -18,6 +18,7 @@
 
 struct tunnel;
 struct peer;
+struct steer;
 
 /* What all threads of the process share. Built by main before the workers start; constant afterwards. */
 struct shared {
@@ -25,6 +26,7 @@ struct shared {
     const uint8_t (*keys)[2][32]; /* per profile: derived key, derived old key */
     const struct io_ops *io;
     struct limits *limits;
+    struct steer **steers;        /* per profile; NULL for clients, and where one worker has all */
     struct resolver *resolver;
     struct post *post;            /* all mailboxes */
     struct worker **workers;
@@ -37,6 +39,7 @@ enum src_kind {                   /* io_src.kind: what owns a descriptor */
     SRC_WAKE,
     SRC_RESOLVER,
     SRC_LISTENER,                 /* struct listener */
+    SRC_FLOW,                     /* struct listener: a connected socket */
     SRC_CLIENT,                   /* struct client: where local connections arrive */
     SRC_PEER,                     /* struct peer: a client's own socket */
     SRC_RELAY,                    /* struct relay */
