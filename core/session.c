@@ -14,6 +14,8 @@
 #include <string.h>
 
 enum {
+    SEND_BUF = 64 * 1024, /* bytes of a stream that wait for the window; more stay in its connection */
+    READ_MAX = 64 * 1024, /* and as much again when the last read came whole */
     FEC_GROUPS_KEPT = 8, /* groups back in which a lost packet can still be recovered */
     PARITY_PAUSE_US = 500 * 1000, /* a group whose last packet came this long after the one before gets no parity:
                                    * what it protected was acknowledged or sent again long ago */
@@ -89,7 +91,7 @@ static struct smux *make_smux(const struct session_params *p)
         .frame_max = p->frame_max,
         .session_buf = p->session_buf,
         .stream_buf = p->stream_buf,
-        .send_buf = 64 * 1024,
+        .send_buf = SEND_BUF,
         .max_streams = p->max_streams,
         .pool = p->pool,
     };
@@ -590,6 +592,21 @@ struct tick session_deadline(const struct session *s, struct tick now)
 struct smux *session_smux(struct session *s)
 {
     return s->smux;
+}
+
+size_t session_memory_max(const struct session_params *p, unsigned n_streams, size_t buf_size)
+{
+    unsigned shards = p->fec_data && p->fec_parity ? p->fec_data + p->fec_parity : SHARD_MAX_N; /* the peer's choice */
+    size_t piece = buf_size + 64; /* a buffer, and what the ring, queue or table around it costs */
+    size_t bufs = p->snd_wnd /* in flight */
+                  + 2 * (size_t)p->rcv_wnd /* in order and unread; out of order */
+                  + (FEC_GROUPS_KEPT + 2) * (size_t)shards /* open groups, and one being recovered */
+                  + 2 * (p->session_buf + SMUX_FRAME_MAX) / buf_size /* received, packed; read and not taken */
+                  + n_streams * (2 + (SEND_BUF + READ_MAX) / buf_size); /* sent and waiting, a partial one each way */
+    size_t compressed = p->compress ? 4 * (size_t)SNAPPY_CHUNK_MAX : 0;
+
+    return sizeof(struct session) + 16384 + bufs * piece + compressed + p->fec_parity * (size_t)p->mtu +
+           n_streams * 512;
 }
 
 enum session_end session_end(const struct session *s)

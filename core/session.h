@@ -49,6 +49,9 @@ enum session_end {                /* why a session is dead */
     SESSION_NO_MEMORY,
 };
 
+/* Most bytes of memory a session with these parameters can ever hold, whatever its peer does, with n_streams open and
+ * pool buffers of buf_size bytes. */
+size_t session_memory_max(const struct session_params *p, unsigned n_streams, size_t buf_size);
 struct session *session_new(const struct session_params *p, struct tick now); /* NULL: out of memory, bad params */
 struct session *session_free(struct session *s);
 

@@ -340,6 +340,50 @@ static void test_zero_window_opens_again(void **state)
     }
 }
 
+static void server_never_reads(struct end *e, struct smux_stream *st, unsigned events)
+{
+    (void)e, (void)st, (void)events;
+}
+
+/* A peer that fills every buffer there is: many streams, nobody reads, and segments out of order behind every loss. */
+static void test_memory_is_bounded(void **state)
+{
+    const struct link_params lossy = {.delay_us = 5000, .jitter_us = 8000, .loss_ppm = 100000};
+    const struct link_params lp[2] = {lossy, lossy};
+
+    (void)state;
+    for (unsigned ver = 1; ver <= 2; ver++) {
+        struct session_params sp[2] = {pair_defaults(true), pair_defaults(false)};
+        size_t most[2] = {0}, max[2];
+        bool never = false;
+        struct echo x;
+        struct pair p;
+
+        sp[0].smux_ver = sp[1].smux_ver = (uint8_t)ver;
+        sp[1].session_buf = 300000;
+        sp[1].stream_buf = 100000;
+        pair_init(&p, ver, "aes", sp, lp);
+        echo_begin(&x, &p, STREAMS_MAX, 1 << 20);
+        p.end[1].on_stream = server_never_reads;
+        for (int i = 0; i < 2; i++)
+            max[i] = session_memory_max(&sp[i], STREAMS_MAX, PACKET_MTU_MAX);
+        for (unsigned i = 0; i < 200; i++) {
+            pair_run(&p, &never, 50000);
+            for (int k = 0; k < 2; k++) {
+                struct session_info info;
+
+                session_info(p.end[k].s, &info, p.now);
+                most[k] = MAX(most[k], info.memory + buf_pool_in_use(p.end[k].pool) * (PACKET_MTU_MAX + 32));
+            }
+        }
+        assert_int_equal(session_end(p.end[1].s), SESSION_ALIVE);
+        assert_true(most[1] > 250000); /* it did fill up */
+        for (int i = 0; i < 2; i++)
+            assert_in_range(most[i], 1, max[i]);
+        pair_fini(&p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,6 +396,7 @@ int main(void)
         cmocka_unit_test(test_settings_that_differ_end_the_session),
         cmocka_unit_test(test_garbage_behind_the_cipher),
         cmocka_unit_test(test_zero_window_opens_again),
+        cmocka_unit_test(test_memory_is_bounded),
     };
 
     if (crypto_init())
