@@ -34,6 +34,7 @@ struct daemon {
     int signals;
     unsigned running; /* workers whose thread goes on */
     bool draining;
+    unsigned told; /* to end, by signals */
     int result;
     struct tick tidied; /* when the heap was last looked at */
     size_t holes; /* free bytes in it that were given back already */
@@ -217,9 +218,15 @@ static void drain(struct daemon *d)
 {
     struct mail_drain m = {tick_add_ms(io_now(), d->conf->global.draintime * UINT64_C(1000))};
 
-    if (d->draining) {
+    switch (d->told++) {
+    case 0:
+        break;
+    case 1:
         log_info("told again to end: ending at once");
-        _exit(STATUS_OK);
+        tell_all(d, MAIL_STOP, bytes_of(NULL, 0));
+        return;
+    default: /* a worker must hang */
+        _exit(STATUS_FAILED);
     }
     d->draining = true;
     log_info("ending: nothing new is taken, what runs has %u s", d->conf->global.draintime);
