@@ -13,6 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 enum { WND = 64, HELD = 4 * WND, PAYLOAD = 200, BLOCKS = 256 };
 
 struct fuzz {
+    uint32_t ts; /* latest of any PUSH */
+    bool ts_known;
     const uint8_t *p, *end;
     struct arq *a;
     struct buf_pool *pool;
@@ -84,6 +86,8 @@ static void model_push(struct fuzz *f, const struct arq_seg *s, const uint8_t *b
 static int model_input(struct fuzz *f, struct bytes d, bool *news)
 {
     struct rd r = rd_from(d.p, d.len);
+    uint32_t ts0 = f->ts;
+    bool known0 = f->ts_known;
 
     *news = false;
     if (d.len < ARQ_HEADER)
@@ -103,6 +107,10 @@ static int model_input(struct fuzz *f, struct bytes d, bool *news)
             return ARQ_MALFORMED;
         if (s.cmd == ARQ_SEG_PUSH) {
             *news |= arq_within(s.sn, f->nxt, f->nxt + f->wnd) && !f->have[s.sn % HELD];
+            *news |= known0 && serial_before(ts0, s.ts);
+            if (!f->ts_known || serial_before(f->ts, s.ts))
+                f->ts = s.ts;
+            f->ts_known = true;
             model_push(f, &s, body);
         }
     }

@@ -16,10 +16,27 @@ static struct packet_batch batch;
 static struct session *make(bool client, uint8_t settings, struct stats *stats, struct tick now)
 {
     const struct session_params p = {
-        .conv = CONV, .client = client, .mtu = 1350, .snd_wnd = 64, .rcv_wnd = 64, .nodelay = 1, .interval_ms = 10,
-        .resend = 2, .nocwnd = true, .fec_data = settings & 1 ? 3 : 0, .fec_parity = 2, .compress = settings & 2,
-        .smux_ver = settings & 4 ? 1 : 2, .frame_max = 8192, .session_buf = 1 << 20, .stream_buf = 1 << 19,
-        .max_streams = 64, .keepalive_ms = 10000, .peer_timeout_ms = 10000, .pool = pool, .stats = stats,
+        .conv = CONV,
+        .client = client,
+        .mtu = 1350,
+        .snd_wnd = 64,
+        .rcv_wnd = 64,
+        .nodelay = 1,
+        .interval_ms = 10,
+        .resend = 2,
+        .nocwnd = true,
+        .fec_data = settings & 1 ? 3 : 0,
+        .fec_parity = 2,
+        .compress = settings & 2,
+        .smux_ver = settings & 4 ? 1 : 2,
+        .frame_max = 8192,
+        .session_buf = 1 << 20,
+        .stream_buf = 1 << 19,
+        .max_streams = 64,
+        .keepalive_ms = 10000,
+        .peer_timeout_ms = 10000,
+        .pool = pool,
+        .stats = stats,
     };
 
     return session_new(&p, now);

@@ -1,4 +1,4 @@
-/* tests/sim/pair.c */
+/* tests/sim/pair.c - turns of two ends in virtual time. */
 #include "tests/sim/pair.h"
 
 #include <stdlib.h>

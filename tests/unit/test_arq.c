@@ -679,12 +679,9 @@ static void test_news(void **state)
         bool news;
     } rows[] = {
         {ARQ_SEG_PUSH, 0, 1000, false}, /* what was received */
-        {ARQ_SEG_PUSH, 0, 999, false},
-        {ARQ_SEG_PUSH, 0, 1001, true}, /* sent again since */
-        {ARQ_SEG_PUSH, 1, 900, true},  /* not received yet */
-        {ARQ_SEG_PUSH, 5000, 900, false},
-        {ARQ_SEG_ACK, 1, 2000, false},
-        {ARQ_SEG_WASK, 1, 2000, false},
+        {ARQ_SEG_PUSH, 0, 999, false},    {ARQ_SEG_PUSH, 0, 1001, true}, /* sent again since */
+        {ARQ_SEG_PUSH, 1, 900, true}, /* not received yet */
+        {ARQ_SEG_PUSH, 5000, 900, false}, {ARQ_SEG_ACK, 1, 2000, false}, {ARQ_SEG_WASK, 1, 2000, false},
     };
 
     (void)state;
