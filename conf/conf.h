@@ -47,13 +47,14 @@ struct conf_profile {
 struct conf_global {
     unsigned workers;             /* 0: one per core */
     enum conf_io io;
-    uint16_t *cpus;               /* cores to pin workers to; n_cpus 0: the allowed ones in order */
+    uint16_t *cpus;               /* cores to pin workers to; n_cpus 0: the allowed ones, one each */
     unsigned n_cpus;
     char *control;                /* path of the control socket, "" = none */
     char *log;                    /* "" = standard error */
     enum conf_loglevel loglevel;
     uint64_t memory;              /* bytes for buffers, all workers; 0 = a quarter of the machine's */
     uint32_t maxsessions;         /* 0 = none */
+    uint32_t spin;                /* microseconds a worker looks for more before it sleeps */
     uint32_t draintime;           /* seconds that running streams get when the daemon is told to end */
 };
 

@@ -169,6 +169,9 @@ static int prepare(struct daemon *d)
     raise_files();
     sh->conf = c;
     sh->n_workers = c->global.workers ? c->global.workers : count_cpus();
+    sh->spin_us = sh->n_workers <= count_cpus() ? c->global.spin : 0;
+    if (sh->spin_us < c->global.spin)
+        log_warning("spin = %u is not used: there are more workers than cores", c->global.spin);
     sh->memory = MAX(memory_for_buffers(c) / sh->n_workers, (size_t)POOL_MIN);
     if (getrandom(&sh->hash_seed, sizeof sh->hash_seed, 0) != sizeof sh->hash_seed)
         return err_say(-errno, "getrandom");

@@ -257,13 +257,16 @@ static void serve_touched(struct worker *w)
 static int turn(struct worker *w, struct tick until)
 {
     struct io_event ev[EVENTS];
-    bool idle = post_may_sleep(w->sh->post, w->id);
-    int n = w->ops->wait(w->io, idle ? until : (struct tick){0}, ev, EVENTS);
+    bool spin = w->sh->spin_us && tick_since_us(io_now(), w->busy) < w->sh->spin_us;
+    bool sleep = !spin && post_may_sleep(w->sh->post, w->id);
+    int n = w->ops->wait(w->io, sleep ? until : (struct tick){0}, ev, EVENTS);
 
     post_awake(w->sh->post, w->id);
     if (n < 0)
         return n;
     w->now = io_now();
+    if (n)
+        w->busy = w->now;
     for (int i = 0; i < n; i++)
         on_event(w, &ev[i]);
     read_letters(w);
@@ -390,15 +393,34 @@ static void *run(void *arg)
     return NULL;
 }
 
-static void pin(struct worker *w)
+/* The CPU for a worker; false: any. Unless told, workers are pinned only if there is one for each CPU: the scheduler likes to
+ * put threads that wake each other on one CPU, but fewer workers must be able to make way for other programs. */
+static bool choose_cpu(const struct worker *w, unsigned *cpu)
 {
     const struct conf_global *g = &w->sh->conf->global;
+    unsigned nth = w->id;
+    cpu_set_t set;
+
+    if (g->n_cpus) {
+        *cpu = g->cpus[w->id % g->n_cpus];
+        return true;
+    }
+    if (w->sh->n_workers == 1 || sched_getaffinity(0, sizeof set, &set) ||
+        (unsigned)CPU_COUNT(&set) != w->sh->n_workers)
+        return false;
+    *cpu = 0;
+    while (!CPU_ISSET(*cpu, &set) || nth--)
+        ++*cpu;
+    return true;
+}
+
+static void pin(struct worker *w)
+{
     cpu_set_t set;
     unsigned cpu;
 
-    if (!g->n_cpus)
+    if (!choose_cpu(w, &cpu))
         return;
-    cpu = g->cpus[w->id % g->n_cpus];
     CPU_ZERO(&set);
     CPU_SET(cpu, &set);
     if (pthread_setaffinity_np(w->thread, sizeof set, &set))

@@ -33,6 +33,7 @@ struct shared {
     unsigned n_workers;
     uint64_t hash_seed;           /* of every table and of the choice of worker, against chosen collisions */
     size_t memory;                /* bytes of buffers per worker */
+    uint32_t spin_us;             /* see the key; 0 if there are too few cores */
 };
 
 enum src_kind {                   /* io_src.kind: what owns a descriptor */
@@ -64,6 +65,7 @@ struct worker {
     struct tunnel *batch_tunnel;  /* whose datagrams the batch holds, and by which of its keys they are sealed */
     unsigned batch_key;
     struct tick now;              /* of this turn */
+    struct tick busy;             /* of the last turn with something to do */
     struct list dirty;            /* peers with something to do before the turn ends */
     struct io_src wake, answers;
     struct resolver_client *resolver;
