@@ -2,7 +2,7 @@
  * In:  datagram -> (FEC) -> arq -> (snappy) -> smux.   Out: smux -> (snappy) -> arq -> (FEC) -> batch. */
 #include "core/session.h"
 
-#include "core/arq.h"
+#include "core/arq_hooks.h"
 #include "core/smux_frame.h"
 #include "core/snappy_stream.h"
 #include "fec/decoder.h"
@@ -14,6 +14,7 @@
 #include <string.h>
 
 enum {
+    BURST_US = 2000, /* with a rate: how far sending may run ahead of it */
     SEND_BUF = 64 * 1024, /* bytes of a stream that wait for the window; more stay in its connection */
     READ_MAX = 64 * 1024, /* and as much again when the last read came whole */
     FEC_GROUPS_KEPT = 8, /* groups back in which a lost packet can still be recovered */
@@ -51,6 +52,7 @@ struct session {
     bool fec_differs, fec_agrees; /* the peer's FEC shape is not ours, or was seen to be; neither: not known yet */
     unsigned plain_heard, fec_heard; /* datagrams without and with FEC */
     struct tick born, heard, behind_since, last_data, next_nop, last_probe, active, last_io;
+    struct tick now, paced; /* with a rate: of this poll; the time up to which it is used up */
     uint64_t in_bytes, out_bytes, retrans;
 };
 
@@ -99,6 +101,24 @@ static struct smux *make_smux(const struct session_params *p)
     return smux_new(&sp);
 }
 
+/* With a rate: payload that may leave now. What does not stays due. */
+static int32_t budget(void *ctx)
+{
+    const struct session *s = ctx;
+    uint64_t us = tick_since_us(tick_add_us(s->now, BURST_US), s->paced);
+    uint64_t bytes = us * s->p.rate / 1000000;
+
+    if (!tick_before(s->now, s->paced)) /* however low the rate, one datagram at a time goes */
+        bytes = MAX(bytes, (uint64_t)s->p.mtu);
+    return (int32_t)MIN(bytes, (uint64_t)INT32_MAX);
+}
+
+static void spend(struct session *s, size_t bytes)
+{
+    if (s->p.rate)
+        s->paced = tick_add_us(tick_max(s->paced, s->now), bytes * UINT64_C(1000000) / s->p.rate);
+}
+
 struct session *session_new(const struct session_params *p, struct tick now)
 {
     struct session *s = calloc(1, sizeof *s);
@@ -112,6 +132,8 @@ struct session *session_new(const struct session_params *p, struct tick now)
     s->next_nop = tick_add_ms(now, p->keepalive_ms);
     s->arq = p->mtu > overhead ? make_arq(s, (uint16_t)(p->mtu - overhead)) : NULL;
     s->smux = make_smux(p);
+    if (s->arq && p->rate)
+        arq_set_hooks(s->arq, &(struct arq_hooks){.ctx = s, .budget = budget});
     if (fec)
         s->enc = fec_encoder_new(p->fec_data, p->fec_parity, p->mtu - overhead);
     if (p->compress)
@@ -555,6 +577,7 @@ int session_poll(struct session *s, struct packet_batch *out, void *to, struct t
         return SESSION_ENDED;
     stir(s, now);
     compare_shapes(s);
+    s->now = now;
     if (!s->emitting) {
         arq_flush(s->arq, ARQ_FLUSH_FULL, tick_ms(now));
         s->emitting = true;
@@ -564,6 +587,7 @@ int session_poll(struct session *s, struct packet_batch *out, void *to, struct t
     if (!s->emitting)
         r = SESSION_AGAIN;
     s->out_bytes += out->used - used;
+    spend(s, out->used - used);
     if (s->enc)
         fec_encoder_settle(s->enc); /* the batch will be encrypted in place */
     return r;
@@ -583,7 +607,7 @@ struct tick session_deadline(const struct session *s, struct tick now)
         return now;
     t = tick_min(t, tick_add_ms(s->heard, s->p.peer_timeout_ms));
     if (due != UINT32_MAX)
-        t = tick_min(t, (struct tick){(now.us / 1000 + due) * 1000});
+        t = tick_min(t, tick_max((struct tick){(now.us / 1000 + due) * 1000}, s->paced));
     return t;
 }
 

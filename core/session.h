@@ -29,6 +29,7 @@ struct session_params {
     bool compress;
     uint8_t smux_ver;
     uint32_t frame_max, session_buf, stream_buf, max_streams;
+    uint64_t rate;                /* bytes of datagrams a second we send at most, evenly; 0: no limit */
     uint32_t keepalive_ms;        /* between our NOPs */
     uint32_t peer_timeout_ms;     /* silence, probes unanswered, after which the peer is gone */
     struct buf_pool *pool;        /* buffers >= 1500. Borrowed for life */

@@ -28,6 +28,7 @@ struct session_params params_session(const struct conf_profile *c, const struct 
         .session_buf = c->smuxbuf,
         .stream_buf = c->streambuf,
         .max_streams = c->maxstreams,
+        .rate = c->ratelimit,
         .keepalive_ms = c->keepalive * 1000,
         .peer_timeout_ms = c->peertimeout * 1000,
     };

@@ -340,6 +340,33 @@ static void test_zero_window_opens_again(void **state)
     }
 }
 
+/* A rate holds over any second, for all that is sent, and causes no retransmission. */
+static void test_rate(void **state)
+{
+    const uint64_t rate = 200000;
+    struct session_params sp[2] = {pair_defaults(true), pair_defaults(false)};
+    const struct link_params lp[2] = {clean, clean};
+    struct echo x;
+    struct pair p;
+
+    (void)state;
+    sp[0].rate = rate;
+    pair_init(&p, 9, "aes", sp, lp);
+    echo_begin(&x, &p, 3, 300000);
+    for (unsigned second = 0; !x.done; second++) {
+        uint64_t before = p.end[0].out.bytes, sent;
+
+        pair_run(&p, &x.done, 1000000);
+        sent = p.end[0].out.bytes - before;
+        assert_true(sent <= rate + 20000);
+        if (second && sent + 20000 < rate && !x.done)
+            assert_int_equal(smux_backlog(session_smux(p.end[0].s)), 0); /* it had no more to say */
+        assert_true(second < 20);
+    }
+    assert_int_equal(p.end[0].stats.retrans_segs, 0);
+    pair_fini(&p);
+}
+
 static void server_never_reads(struct end *e, struct smux_stream *st, unsigned events)
 {
     (void)e, (void)st, (void)events;
@@ -396,6 +423,7 @@ int main(void)
         cmocka_unit_test(test_settings_that_differ_end_the_session),
         cmocka_unit_test(test_garbage_behind_the_cipher),
         cmocka_unit_test(test_zero_window_opens_again),
+        cmocka_unit_test(test_rate),
         cmocka_unit_test(test_memory_is_bounded),
     };
 
