@@ -1,0 +1,54 @@
+/* core/session_priv.h - the inside of a session, shared by session.c (its life and what is said of it), session_in.c and
+ * session_out.c. */
+#ifndef CORE_SESSION_PRIV_H
+#define CORE_SESSION_PRIV_H
+
+#include "core/arq_hooks.h"
+#include "core/session.h"
+#include "core/snappy_stream.h"
+#include "fec/decoder.h"
+#include "fec/encoder.h"
+
+#include <errno.h>
+
+enum {
+    SESSION_GROUPS_KEPT = 8,      /* FEC groups back in which a lost packet can still be recovered */
+};
+
+/* The compressed way out: one multiplexer frame becomes one chunk, which the segments then eat. */
+struct zout {
+    struct snappy_pack pack;
+    uint8_t *frame, *chunk; /* on demand: 8 + frame_max bytes, and room for its chunk */
+    size_t at, len; /* chunk[at .. len) waits */
+};
+
+struct session {
+    struct session_params p;
+    struct arq *arq;
+    struct smux *smux;
+    struct fec_encoder *enc; /* NULL: we send no FEC */
+    struct fec_decoder *dec; /* on demand */
+    struct snappy_unpack *unpack; /* NULL: no compression */
+    struct zout z;
+    struct bufq raw, plain; /* bytes before and behind decompression that wait for room in the multiplexer */
+    struct buf *held; /* chunks whose bytes are lent to the multiplexer until it settles */
+    enum session_end end;
+    bool emitting; /* a flush was decided and is not wholly written */
+    bool fec_differs, fec_agrees; /* the peer's FEC shape is not ours, or was seen to be; neither: not known yet */
+    unsigned plain_heard, fec_heard; /* datagrams without and with FEC */
+    struct tick born, heard, behind_since, last_data, next_nop, last_probe, active, last_io;
+    struct tick now, paced; /* with a rate: of this poll; the time up to which it is used up */
+    uint64_t in_bytes, out_bytes, retrans;
+};
+
+/* Marks s as dead, for the first reason given. False. */
+bool session_fail(struct session *s, enum session_end why);
+/* Something comes or goes: after a pause, gives up what the flow before it needed. */
+void session_stir(struct session *s, struct tick now);
+/* Moves what is in order up to the streams, as far as there is room for it. False: s is dead. */
+bool session_pump(struct session *s);
+arq_pull_fn session_pull;
+/* With a rate: payload that may leave now. What does not stays due. */
+int32_t session_budget(void *session);
+
+#endif
