@@ -208,7 +208,9 @@ class Daemon(Process):
         name: str,
         sections: dict[str, dict[str, Any]],
         wait: bool = True,
+        via: tuple[str, ...] = (),
     ) -> None:
+        """via: a command that runs another, before ours."""
         self.build = build
         self.control = directory / f"{name}.sock"
         self.conf_path = directory / f"{name}.ini"
@@ -218,16 +220,15 @@ class Daemon(Process):
         self.conf_path.write_text(ini(self.sections))
         super().__init__(
             name,
-            [str(build / "daemon/kcptund"), "-c", str(self.conf_path)],
+            [*via, str(build / "daemon/kcptund"), "-c", str(self.conf_path)],
             directory / f"{name}.log",
         )
         if wait:
             self.wait_started()
 
     def wait_started(self) -> None:
-        udp = [
-            int(str(s["listen"]).rsplit(":", 1)[1]) for s in self.sections.values() if "listen" in s
-        ]
+        listen = [str(s["listen"]) for s in self.sections.values() if "listen" in s]
+        udp = [int(port) for text in listen for port in text.rsplit(":", 1)[1].split("-")]
         local = [str(s["localaddr"]) for s in self.sections.values() if "localaddr" in s]
         tcp = [int(text.rsplit(":", 1)[1]) for text in local if ":" in text]
         self.wait_ready("udp", udp)
@@ -331,7 +332,8 @@ class Mangler(Process):
 
 @dataclass
 class Options:
-    """What one end of a tunnel is set to. `ours_only` goes into the INI of our end alone."""
+    """What one end of a tunnel is set to. `ours_only` goes into the INI of our end alone, `via`
+    is what our end is started by."""
 
     crypt: str = "aes"
     smuxver: int = 1
@@ -346,6 +348,7 @@ class Options:
     rcvwnd: int = 1024
     more: dict[str, Any] = field(default_factory=dict)
     ours_only: dict[str, Any] = field(default_factory=dict)
+    via: tuple[str, ...] = ()
 
     def common(self) -> dict[str, Any]:
         return {
@@ -375,6 +378,7 @@ def start_ours(
         directory,
         name or f"ours-{role}",
         {"global": {"io": opt.io, "workers": opt.workers}, f"{role} t": keys},
+        via=opt.via,
     )
 
 
