@@ -26,7 +26,7 @@ enum {
     THREADS = 4, /* a side, at most; one per core it may use */
     FLOOD_BYTES = 1 << 20,
     TURN_BYTES = 1 << 19, /* for one stream before the next one's turn, so that an echo never waits long */
-    OPENING = 64, /* streams whose answer is awaited at one time: within everybody's backlog */
+    ACCEPTS = 64, /* of one turn */
     EVENTS = 64,
     ECHO_BYTES = 4096,
     ROLE_HELLO = 0, /* the target does not know yet */
