@@ -40,7 +40,7 @@ static void aead_seal(void *state, struct cipher_pkt v[], size_t n)
     }
 }
 
-/* The body is decrypted before its tag is known to match: what `ok` does not cover must not be read. */
+/* The body is decrypted before its tag is known to match; it is wiped if not. */
 static void aead_open(void *state, struct cipher_pkt v[], size_t n)
 {
     struct aead_state *s = state;
@@ -51,6 +51,8 @@ static void aead_open(void *state, struct cipher_pkt v[], size_t n)
         v[i].ok = !gcry_cipher_setiv(s->h, v[i].p, CIPHER_AEAD_NONCE) &&
                   !gcry_cipher_decrypt(s->h, b.p, b.len, NULL, 0) &&
                   !gcry_cipher_checktag(s->h, b.p + b.len, CIPHER_AEAD_TAG);
+        if (!v[i].ok)
+            memset(b.p, 0, b.len);
     }
 }
 

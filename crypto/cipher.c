@@ -50,6 +50,11 @@ const struct cipher_ops *const cipher_table[] = {
     &cipher_xor,
     &cipher_none,
     &cipher_null,
+#if defined(__x86_64__)
+    &gcm_vaes,
+    &gcm_vaes256,
+    &gcm_aesni,
+#endif
     &aead_gcm128,
     NULL,
 };

@@ -15,7 +15,7 @@ enum { CIPHER_KEY = 32, CIPHER_PKT_MAX = 1500 };
 struct cipher_pkt {               /* one datagram: p[0..len), nonce to tag */
     uint8_t *p;
     uint32_t len;
-    bool ok;                      /* out of open: an AEAD packet's tag matched; true for the others */
+    bool ok;                      /* out of open: an AEAD packet's tag matched, else its body is zeros; true for the others */
 };
 
 struct cipher_ops {

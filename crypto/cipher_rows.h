@@ -22,6 +22,7 @@ extern const struct cipher_ops cfb_aesni_aes, cfb_aesni_aes128, cfb_aesni_aes192
 extern const struct cipher_ops cfb_vaes256_aes, cfb_vaes256_aes128, cfb_vaes256_aes192;
 extern const struct cipher_ops cfb_vaes_aes, cfb_vaes_aes128, cfb_vaes_aes192;
 extern const struct cipher_ops salsa_avx512, salsa_avx2;
+extern const struct cipher_ops gcm_vaes, gcm_vaes256, gcm_aesni;
 #endif
 
 #endif
