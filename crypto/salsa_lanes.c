@@ -48,20 +48,33 @@ static void deal_switch(struct deal *d)
     d->n_filled = 0;
 }
 
+/* Puts n blocks of a packet into the lanes from the first free one on: the next ones from p, `left` bytes to its end. */
+static void deal_blocks(struct deal *d, const uint32_t nonce[2], uint32_t number, unsigned n, uint8_t *p, uint32_t left)
+{
+    struct salsa_lanes *l = d->filling;
+    unsigned from = d->n_filled;
+
+    for (unsigned i = 0; i < n; i++) {
+        l->nonce[0][from + i] = nonce[0];
+        l->nonce[1][from + i] = nonce[1];
+        l->number[from + i] = number + i;
+        l->p[from + i] = p + SALSA_BLOCK * i;
+        l->len[from + i] = SALSA_BLOCK;
+    }
+    l->len[from + n - 1] = MIN(left - SALSA_BLOCK * (n - 1), SALSA_BLOCK);
+    d->n_filled += n;
+}
+
 static void deal_pkt(struct deal *d, const struct cipher_pkt *v)
 {
     uint32_t nonce[2] = {get_le32(v->p), get_le32(v->p + 4)};
-    uint32_t number = 0;
+    uint32_t number = 0, n_blocks = (v->len - CLEAR + SALSA_BLOCK - 1) / SALSA_BLOCK;
 
-    for (uint32_t at = CLEAR; at < v->len; at += SALSA_BLOCK) {
-        struct salsa_lanes *l = d->filling;
-        unsigned lane = d->n_filled++;
+    while (number < n_blocks) {
+        uint32_t at = CLEAR + SALSA_BLOCK * number, n = MIN(n_blocks - number, d->kernel->n_lanes - d->n_filled);
 
-        l->nonce[0][lane] = nonce[0];
-        l->nonce[1][lane] = nonce[1];
-        l->number[lane] = number++;
-        l->p[lane] = v->p + at;
-        l->len[lane] = MIN(v->len - at, SALSA_BLOCK);
+        deal_blocks(d, nonce, number, n, v->p + at, v->len - at);
+        number += n;
         if (d->n_filled == d->kernel->n_lanes)
             deal_switch(d);
     }
