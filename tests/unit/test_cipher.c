@@ -335,6 +335,19 @@ static void check_row(const struct cipher_ops *ops, void *s, const struct cipher
     batch_fini(&want);
 }
 
+/* The tag's place is the row's to fill: opened it holds the tag. */
+static void batch_take_tags(struct batch *plain, const struct cipher_ops *oracle, void *os)
+{
+    struct batch twin = {.n = 0};
+
+    batch_copy(&twin, plain);
+    oracle->seal(os, twin.v, twin.n);
+    for (size_t i = 0; i < plain->n; i++)
+        memcpy(plain->v[i].p + plain->v[i].len - CIPHER_AEAD_TAG, twin.v[i].p + twin.v[i].len - CIPHER_AEAD_TAG,
+               CIPHER_AEAD_TAG);
+    batch_fini(&twin);
+}
+
 static void *row_state(const struct cipher_ops *ops)
 {
     size_t size = (ops->state_size() + 64) / 64 * 64;
@@ -370,15 +383,8 @@ static void test_rows_agree(void **state)
             struct batch plain = {.n = 0};
 
             batch_random(&plain, &rng, n, least);
-            if (ops->family == CIPHER_AEAD) { /* the tag's place is the row's to fill: opened it holds the tag */
-                struct batch twin = {.n = 0};
-
-                batch_copy(&twin, &plain);
-                oracle->seal(os, twin.v, n);
-                for (size_t i = 0; i < n; i++)
-                    memcpy(plain.v[i].p + plain.v[i].len - 16, twin.v[i].p + twin.v[i].len - 16, 16);
-                batch_fini(&twin);
-            }
+            if (ops->family == CIPHER_AEAD)
+                batch_take_tags(&plain, oracle, os);
             check_row(ops, s, oracle, os, &plain);
             batch_fini(&plain);
         }
@@ -386,6 +392,121 @@ static void test_rows_agree(void **state)
         oracle->fini(os);
         free(s);
         free(os);
+    }
+}
+
+/* Each length once, in batches of neighbours: no border of a kernel is left out. */
+static void test_every_length(void **state)
+{
+    struct rng rng = rng_seed(15);
+    uint8_t content[CIPHER_PKT_MAX];
+
+    (void)state;
+    for (const struct cipher_ops *ops = NULL; (ops = row_next(ops));) {
+        const struct cipher_ops *oracle = oracle_of(ops->name);
+        size_t len = ops->family == CIPHER_AEAD ? CIPHER_AEAD_NONCE + CIPHER_AEAD_TAG : 0;
+        void *s = row_state(ops), *os = row_state(oracle);
+
+        while (len <= CIPHER_PKT_MAX) {
+            struct batch plain = {.n = 0};
+
+            while (plain.n < 37 && len <= CIPHER_PKT_MAX) {
+                rng_fill(&rng, content, len);
+                batch_add(&plain, bytes_of(content, len++));
+            }
+            if (ops->family == CIPHER_AEAD)
+                batch_take_tags(&plain, oracle, os);
+            check_row(ops, s, oracle, os, &plain);
+            batch_fini(&plain);
+        }
+        ops->fini(s);
+        oracle->fini(os);
+        free(s);
+        free(os);
+    }
+}
+
+/* Test cases 1 to 3 of McGrew and Viega, The Galois/Counter Mode of Operation. */
+static const struct {
+    const char *key, *nonce, *body, *sealed;
+} gcm_cases[] = {
+    {"00000000000000000000000000000000", "000000000000000000000000", "", "58e2fccefa7e3061367f1d57a4e7455a"},
+    {"00000000000000000000000000000000", "000000000000000000000000", "00000000000000000000000000000000",
+     "0388dace60b6a392f328c2b971b2fe78ab6e47d42cec13bdf53a67b21257bddf"},
+    {"feffe9928665731c6d6a8f9467308308", "cafebabefacedbaddecaf888",
+     "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
+     "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b391aafd255",
+     "42831ec2217774244b7221b784d0d49ce3aa212f2c02a4e035c17e2329aca12e"
+     "21d514b25466931c7d8f6a5aac84aa051ba30b396a0aac973d58e091473f5985"
+     "4d5c2af327cd64a62cf35abd2ba6fab4"},
+};
+
+static size_t unhex(uint8_t *to, const char *hex)
+{
+    size_t n = strlen(hex) / 2;
+
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(sscanf(hex + 2 * i, "%2hhx", &to[i]), 1);
+    return n;
+}
+
+static void test_gcm_cases(void **state)
+{
+    (void)state;
+    for (const struct cipher_ops *ops = NULL; (ops = row_next(ops));)
+        for (size_t i = 0; ops->family == CIPHER_AEAD && i < LEN(gcm_cases); i++) {
+            uint8_t key[CIPHER_KEY] = {0}, nonce[1][16] = {{0}}, p[CIPHER_PKT_MAX] = {0}, want[CIPHER_PKT_MAX];
+            struct cipher_pkt v = {.p = p};
+            size_t body, sealed = unhex(want, gcm_cases[i].sealed);
+            struct cipher *c;
+
+            unhex(key, gcm_cases[i].key);
+            unhex(nonce[0], gcm_cases[i].nonce);
+            body = unhex(p + CIPHER_AEAD_NONCE, gcm_cases[i].body);
+            v.len = (uint32_t)(CIPHER_AEAD_NONCE + body + CIPHER_AEAD_TAG);
+            c = cipher_of(ops, key);
+            cipher_seal(c, &v, 1, (const uint8_t(*)[16])nonce);
+            assert_bytes(bytes_of(p + CIPHER_AEAD_NONCE, body + CIPHER_AEAD_TAG), bytes_of(want, sealed), ops->impl);
+            cipher_open(c, &v, 1);
+            assert_true(v.ok);
+            unhex(want, gcm_cases[i].body);
+            assert_bytes(payload_of(c, &v), bytes_of(want, body), ops->impl);
+            cipher_free(c);
+        }
+}
+
+/* Of a forged packet nothing can be read, whatever its length; its neighbours are as they should be. */
+static void test_forged_is_wiped(void **state)
+{
+    static const uint8_t zeros[CIPHER_PKT_MAX];
+    struct rng rng = rng_seed(16);
+
+    (void)state;
+    for (const struct cipher_ops *ops = NULL; (ops = row_next(ops));) {
+        struct cipher *c = cipher_of(ops, some_key);
+
+        for (int round = 0; ops->family == CIPHER_AEAD && round < 100; round++) {
+            struct batch b = {.n = 0}, plain = {.n = 0};
+            uint8_t nonces[BATCH][16];
+
+            rng_fill(&rng, nonces, sizeof nonces);
+            batch_random(&b, &rng, 1 + rng_below(&rng, BATCH), cipher_head(c) + cipher_tail(c));
+            batch_copy(&plain, &b);
+            cipher_seal(c, b.v, b.n, (const uint8_t(*)[16])nonces);
+            for (size_t i = 0; i < b.n; i += 3)
+                b.v[i].p[rng_below(&rng, b.v[i].len)] ^= (uint8_t)(1u << rng_below(&rng, 8));
+            cipher_open(c, b.v, b.n);
+            for (size_t i = 0; i < b.n; i++) {
+                struct bytes want = payload_of(c, &plain.v[i]);
+
+                assert_int_equal(b.v[i].ok, i % 3 != 0);
+                assert_bytes(payload_of(c, &b.v[i]), b.v[i].ok ? want : bytes_of(zeros, want.len), ops->impl);
+            }
+            batch_check_guards(&b, ops->impl);
+            batch_fini(&b);
+            batch_fini(&plain);
+        }
+        cipher_free(c);
     }
 }
 
@@ -605,15 +726,12 @@ static int start(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vectors),
-        cmocka_unit_test(test_captured),
-        cmocka_unit_test(test_session_layouts),
-        cmocka_unit_test(test_rows_agree),
-        cmocka_unit_test(test_bit_flips_are_refused),
-        cmocka_unit_test(test_short_and_long),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_heads_and_tails),
-        cmocka_unit_test(test_any_key_and_many),
+        cmocka_unit_test(test_vectors),         cmocka_unit_test(test_captured),
+        cmocka_unit_test(test_session_layouts), cmocka_unit_test(test_rows_agree),
+        cmocka_unit_test(test_every_length),    cmocka_unit_test(test_gcm_cases),
+        cmocka_unit_test(test_forged_is_wiped), cmocka_unit_test(test_bit_flips_are_refused),
+        cmocka_unit_test(test_short_and_long),  cmocka_unit_test(test_names),
+        cmocka_unit_test(test_heads_and_tails), cmocka_unit_test(test_any_key_and_many),
         cmocka_unit_test(test_threads),
     };
 
