@@ -23,7 +23,8 @@ import peers
 import pytest
 
 SESSIONS = 16
-BULK = 2 << 20  # some 2000 datagrams: more than it takes to be noticed
+BULK = 1 << 20  # some 1000 datagrams: more than it takes to be noticed
+WINDOW = 256  # so that a slow build under load is not flooded
 NOTICED_S = 15.0
 NO_BPF = ("setpriv", "--bounding-set=-bpf,-sys_admin")
 BY_MAP, BY_SOCKETS = "by eBPF", "connected sockets"
@@ -36,8 +37,13 @@ def way(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+def client_options() -> peers.Options:
+    return peers.Options(smuxver=2, conn=SESSIONS, sndwnd=WINDOW, rcvwnd=WINDOW)
+
+
 def options(way: str, **more: object) -> peers.Options:
-    opt = peers.Options(smuxver=2, conn=SESSIONS, via=NO_BPF if way == BY_SOCKETS else ())
+    opt = client_options()
+    opt.via = NO_BPF if way == BY_SOCKETS else ()
     for name, value in {"workers": 2, **more}.items():
         setattr(opt, name, value)
     return opt
@@ -63,7 +69,7 @@ def client_of(build: Path, directory: Path, remote: str, name: str = "client") -
         "client",
         build,
         directory,
-        peers.Options(smuxver=2, conn=SESSIONS),
+        client_options(),
         name=name,
         localaddr=f"127.0.0.1:{port}",
         remoteaddr=remote,
@@ -103,7 +109,7 @@ def handed(server: peers.Daemon, port: int) -> tuple[int, int]:
 
 def expect_steered(server: peers.Daemon, port: int) -> None:
     moved, all_of_them = handed(server, port)
-    assert all_of_them > SESSIONS * 1000
+    assert all_of_them > SESSIONS * 500
     assert moved < all_of_them / 100, server.counters("t")
 
 
@@ -130,7 +136,7 @@ def test_one_worker_needs_no_steering(build: Path, tmp_path: Path) -> None:
     where = f"127.0.0.1:{peers.free_port()}"
     with apps.Service(apps.duplex) as target:
         server = peers.start_ours(
-            "server", build, tmp_path, peers.Options(smuxver=2), listen=where, target=target.address
+            "server", build, tmp_path, client_options(), listen=where, target=target.address
         )
         with client_of(build, tmp_path, where) as port:
             use_all(port)
@@ -165,9 +171,7 @@ def test_addresses_of_every_family(
         pytest.skip("no IPv6 here")
     number = peers.free_port()
     with apps.Service(apps.duplex) as target:
-        server = start_server(
-            build, tmp_path, options(way), listen % number, target.address, way
-        )
+        server = start_server(build, tmp_path, options(way), listen % number, target.address, way)
         for i, remote in enumerate(remotes):
             with client_of(build, tmp_path, remote % number, f"client-{i}") as port:
                 use_all(port)
