@@ -74,9 +74,13 @@ static int run_work(struct run *run, const struct bench_work *w, const struct be
     json_t *results[BENCH_KINDS_MAX] = {0};
     int r = 0;
 
-    for (unsigned i = 0; i < p->n_kinds; i++)
-        if (can(run, &p->kinds[i], c))
-            results[i] = bench_report_result(run->report, w, c, p->kinds[i].name);
+    for (unsigned i = 0; i < p->n_kinds; i++) {
+        results[i] = bench_report_result(run->report, w, c, p->kinds[i].name);
+        if (!can(run, &p->kinds[i], c)) {
+            bench_report_skipped(results[i], "kcptun does not know this cipher");
+            results[i] = NULL;
+        }
+    }
     for (unsigned n = 0; n < p->opts.runs; n++)
         for (unsigned i = 0; !r && i < p->n_kinds; i++) {
             bench_progress_step("%s, crypt %s, FEC %u/%u, io %s, %u workers: run %u of %u, %s", w->name, c->crypt,

@@ -47,7 +47,7 @@ struct bench {
     struct bench_opts opts;
     struct bench_net *net;
     struct bench_place *place;
-    char dir[64]; /* private to us: configurations and logs */
+    char dir[512]; /* private to us: configurations and logs */
     char key[33];
 };
 

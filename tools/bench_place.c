@@ -28,7 +28,7 @@ static bool read_list(const char *s, const char *end, cpu_set_t *out)
         for (; a <= b; a++)
             CPU_SET(a, out);
         s = after;
-        if (s < end && *s++ != ',')
+        if (s < end && (*s++ != ',' || s == end))
             return false;
     }
     return CPU_COUNT(out) > 0;

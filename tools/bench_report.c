@@ -153,6 +153,11 @@ void bench_report_failed(json_t *result, const char *why)
     json_array_append_new(json_object_get(result, "failed"), text(why));
 }
 
+void bench_report_skipped(json_t *result, const char *why)
+{
+    json_object_set_new(result, "skipped", text(why));
+}
+
 void bench_report_limit(json_t *report, const char *which, double mb_s)
 {
     json_t *all = json_object_get(report, "loopback"), *one = json_object_get(all, which), *runs;

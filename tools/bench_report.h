@@ -17,6 +17,7 @@ json_t *bench_report_new(const struct bench *b, int argc, char **argv);
 json_t *bench_report_result(json_t *report, const struct bench_work *w, const struct bench_case *c, const char *program);
 void bench_report_run(json_t *result, const struct bench_work *w, const double v[]);
 void bench_report_failed(json_t *result, const char *why);
+void bench_report_skipped(json_t *result, const char *why); /* it cannot be measured, which is no failure */
 void bench_report_limit(json_t *report, const char *which, double mb_s);
 
 /* Writes the whole report beside `path` and moves it there. 0, BENCH_FAILED. */

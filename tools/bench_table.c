@@ -110,14 +110,17 @@ static void print_markdown(const struct table *t)
     }
 }
 
-static void print_failures(const struct group *g, bool markdown)
+static void print_gaps(const struct group *g, bool markdown)
 {
     for (size_t i = 0; i < g->n; i++) {
         const json_t *failed = json_object_get(g->result[i], "failed"), *why;
+        const char *before = markdown ? "\n" : "", *name = string(g->result[i], "program");
         size_t j;
 
+        if (json_object_get(g->result[i], "skipped"))
+            printf("%s%s: not measured: %s\n", before, name, string(g->result[i], "skipped"));
         json_array_foreach(failed, j, why)
-            printf("%s%s: failed: %s\n", markdown ? "\n" : "", string(g->result[i], "program"), json_string_value(why));
+            printf("%s%s: failed: %s\n", before, name, json_is_string(why) ? json_string_value(why) : "?");
     }
 }
 
@@ -161,7 +164,7 @@ static void print_group(const struct group *g, const json_t *report, bool markdo
         print_markdown(&t);
     else
         table_print(&t, stdout);
-    print_failures(g, markdown);
+    print_gaps(g, markdown);
     table_fini(&t);
 }
 
@@ -169,6 +172,7 @@ static void print_head(const json_t *report, bool markdown)
 {
     const json_t *m = json_object_get(report, "machine"), *s = json_object_get(report, "settings");
     const json_t *cores = json_object_get(s, "cores");
+    long long runs = json_integer_value(json_object_get(s, "runs"));
     const char *tick = markdown ? "`" : "";
 
     printf("%s, %lld cores, Linux %s; %s; %s%s%s\n", string(m, "processor"),
@@ -178,10 +182,8 @@ static void print_head(const json_t *report, bool markdown)
         "%smode %s, windows %lld, smux %lld, no compression; %s; medians of %lld run%s of %g s (range in brackets)\n",
         markdown ? "\n" : "", string(s, "mode"), (long long)json_integer_value(json_object_get(s, "window")),
         (long long)json_integer_value(json_object_get(s, "smuxver")),
-        json_is_true(json_object_get(s, "netns")) ? "two namespaces and a veth pair" : "loopback",
-        (long long)json_integer_value(json_object_get(s, "runs")),
-        json_integer_value(json_object_get(s, "runs")) == 1 ? "" : "s, alternating",
-        json_number_value(json_object_get(s, "time_s")));
+        json_is_true(json_object_get(s, "netns")) ? "two namespaces and a veth pair" : "loopback", runs,
+        runs == 1 ? "" : "s", json_number_value(json_object_get(s, "time_s")));
     if (json_is_object(cores))
         printf("%scores: client %s, server %s, load generator %s beside the client and %s beside the server\n",
                markdown ? "\n" : "", string(cores, "client"), string(cores, "server"), string(cores, "load_near"),
