@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""tests/bench/plot.py - draws what `kcptun-bench --json FILE` wrote as an SVG: a panel for each work
-and value, a bar for each program and setting; the bar is the median, the line on it the range of all
-runs. Bars of one panel share a scale that begins at zero.
+"""tests/bench/plot.py - draws what `kcptun-bench --json FILE` wrote as an SVG: a panel for each
+work and value, a bar for each program and setting; the bar is the median, the line on it the range
+of all runs. Bars of one panel share a scale that begins at zero.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""tests/interop/test_bench.py - kcptun-bench: every work runs and yields its numbers, and nothing is
-left behind. No number is judged: this machine may be doing anything."""
+"""tests/interop/test_bench.py - kcptun-bench: every work runs and yields its numbers, and nothing
+is left behind. No number is judged: this machine may be doing anything."""
 
 from __future__ import annotations
 
