@@ -49,11 +49,13 @@ static json_t *cpu_model(void)
 static json_t *machine(void)
 {
     struct utsname u = {0};
+    double load = 0;
 
     uname(&u);
+    getloadavg(&load, 1);
     u.release[strspn(u.release, "0123456789.")] = 0;
-    return json_pack("{so si ss}", "processor", cpu_model(), "cores", (int)sysconf(_SC_NPROCESSORS_ONLN), "linux",
-                     u.release);
+    return json_pack("{so si ss sf}", "processor", cpu_model(), "cores", (int)sysconf(_SC_NPROCESSORS_ONLN), "linux",
+                     u.release, "load", load);
 }
 
 static json_t *cores_of(const struct bench_place *p)

@@ -175,9 +175,9 @@ static void print_head(const json_t *report, bool markdown)
     long long runs = json_integer_value(json_object_get(s, "runs"));
     const char *tick = markdown ? "`" : "";
 
-    printf("%s, %lld cores, Linux %s; %s; %s%s%s\n", string(m, "processor"),
-           (long long)json_integer_value(json_object_get(m, "cores")), string(m, "linux"), string(report, "date"), tick,
-           string(report, "command"), tick);
+    printf("%s, %lld cores, Linux %s, load average %.1f at the start; %s; %s%s%s\n", string(m, "processor"),
+           (long long)json_integer_value(json_object_get(m, "cores")), string(m, "linux"),
+           number(report, "machine", "load"), string(report, "date"), tick, string(report, "command"), tick);
     printf(
         "%smode %s, windows %lld, smux %lld, no compression; %s; medians of %lld run%s of %g s (range in brackets)\n",
         markdown ? "\n" : "", string(s, "mode"), (long long)json_integer_value(json_object_get(s, "window")),

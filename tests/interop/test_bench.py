@@ -260,7 +260,7 @@ def made_up() -> dict[str, Any]:
         "version": "1",
         "date": "2026-01-01",
         "command": "kcptun-bench",
-        "machine": {"processor": "abacus <&>", "cores": 2, "linux": "6.1"},
+        "machine": {"processor": "abacus <&>", "cores": 2, "linux": "6.1", "load": 0.5},
         "complete": True,
         "settings": {
             "time_s": 5.0,
