@@ -23,8 +23,8 @@ import peers
 import pytest
 
 SESSIONS = 16
-BULK = 1 << 20  # some 1000 datagrams: more than it takes to be noticed
-WINDOW = 256  # so that a slow build under load is not flooded
+BULK = 512 << 10  # some 500 datagrams: more than it takes to be noticed
+WINDOW = 128  # so that a slow build under load is not flooded
 NOTICED_S = 15.0
 NO_BPF = ("setpriv", "--bounding-set=-bpf,-sys_admin")
 BY_MAP, BY_SOCKETS = "by eBPF", "connected sockets"
@@ -109,7 +109,7 @@ def handed(server: peers.Daemon, port: int) -> tuple[int, int]:
 
 def expect_steered(server: peers.Daemon, port: int) -> None:
     moved, all_of_them = handed(server, port)
-    assert all_of_them > SESSIONS * 500
+    assert all_of_them > SESSIONS * 300
     assert moved < all_of_them / 100, server.counters("t")
 
 
