@@ -54,11 +54,14 @@ static int listen_local(struct client *c)
     const struct addr_text *a = &t->conf->localaddr;
     struct sockaddr_any addr = {.in6 = {.sin6_family = AF_INET6, .sin6_port = htons(a->port_min)},
                                 .len = sizeof addr.in6};
+    unsigned tries = 0;
     int fd, r;
 
     if (!a->path && *a->host && net_bytes_in_name(a->host, a->port_min, &addr))
         return err_say(-EINVAL, "%s:%u: localaddr = %s: not an address", t->conf->file, t->conf->line, a->host);
-    fd = net_listen(a->path ? NULL : &addr, a->path);
+    do
+        fd = net_listen(a->path ? NULL : &addr, a->path);
+    while (net_bind_again(fd, &tries));
     if (fd == -EAFNOSUPPORT && !a->path && !*a->host) {
         addr =
             (struct sockaddr_any){.in = {.sin_family = AF_INET, .sin_port = htons(a->port_min)}, .len = sizeof addr.in};

@@ -21,6 +21,8 @@ enum {
     KEEP_IDLE_S = 30,
     KEEP_INTERVAL_S = 15,
     KEEP_PROBES = 4,
+    BIND_TRIES = 25,
+    BIND_REST_US = 20000,
     DSCP_SHIFT = 2, /* the two bits below are ECN's, which are not ours to set */
 };
 
@@ -300,4 +302,13 @@ int net_connect(const struct sockaddr_any *a, const char *path)
     if (connect(fd, to, len) && errno != EINPROGRESS)
         return close_with(fd, err_say(-errno, "connect to %s", path ? path : net_addr_text(a)));
     return fd;
+}
+
+bool net_bind_again(int r, unsigned *tries)
+{
+    if (r != -EADDRINUSE || *tries == BIND_TRIES)
+        return false;
+    ++*tries;
+    usleep(BIND_REST_US);
+    return true;
 }

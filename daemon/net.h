@@ -31,6 +31,9 @@ int net_udp_open(const struct net_udp_params *p, uint32_t *got_buf);
  * follow the umask. The wildcard as for UDP. */
 int net_listen(const struct sockaddr_any *a, const char *path);
 int net_connect(const struct sockaddr_any *a, const char *path);
+/* After a failed bind, at start: true, after a rest of 20 ms, if the address is busy and may not be for long: the kernel keeps
+ * what io_uring watched for some milliseconds after its process has died. *tries counts, from 0; half a second in all. */
+bool net_bind_again(int r, unsigned *tries);
 int net_accepted(int fd);                     /* sets an accepted socket's options. 0, -errno */
 int net_socket_error(int fd);                 /* SO_ERROR as 0 or -errno */
 int net_bytes_in_name(const char *host, uint16_t port, struct sockaddr_any *a); /* numeric only: 0, 1 = not numeric;

@@ -27,7 +27,7 @@ struct session_params params_session(const struct conf_profile *c, const struct 
         .frame_max = c->framesize,
         .session_buf = c->smuxbuf,
         .stream_buf = c->streambuf,
-        .max_streams = c->maxstreams,
+        .max_streams = c->maxstreams ? c->maxstreams : UINT32_MAX / 4, /* 0: no limit */
         .rate = c->ratelimit,
         .keepalive_ms = c->keepalive * 1000,
         .peer_timeout_ms = c->peertimeout * 1000,

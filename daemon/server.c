@@ -32,13 +32,16 @@ static struct sockaddr_any any_address(uint16_t port, bool v6)
 static int claim(const struct tunnel *t, const struct net_udp_params *p)
 {
     struct net_udp_params alone = *p;
+    unsigned tries = 0;
     uint32_t got;
     int fd;
 
     if (t->w->id)
         return 0;
     alone.reuseport = false;
-    fd = net_udp_open(&alone, &got);
+    do
+        fd = net_udp_open(&alone, &got);
+    while (net_bind_again(fd, &tries));
     if (fd < 0)
         return err_pass(fd);
     close(fd);
