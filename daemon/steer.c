@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 enum {
-    ADDRESSES_MAX = 1 << 18, /* beyond, sessions are handed over; entries take memory only while they exist */
+    ADDRESSES_MAX = 1 << 16, /* beyond, sessions are handed over; 16 bytes each at once, the rest while they exist */
     SOCKETS_MAX = 1 << 20,
     LOAD_TRIES = 5, /* the verifier gives up when a signal comes */
 };
