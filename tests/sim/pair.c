@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LINK_MEMORY = 256 << 20 };
+
 struct session_params pair_defaults(bool client)
 {
     return (struct session_params){
@@ -39,6 +41,7 @@ void pair_init(struct pair *p, uint64_t seed, const char *crypt, const struct se
     for (int i = 0; i < 2; i++) {
         struct end *e = &p->end[i];
         struct session_params s = sp[i];
+        const struct link_setup ls = {link[i], seed + (uint64_t)i, PACKET_MTU_MAX, LINK_MEMORY};
         uint8_t nonce[NONCE_SEED];
 
         rng_fill(&p->rng, nonce, sizeof nonce);
@@ -52,8 +55,14 @@ void pair_init(struct pair *p, uint64_t seed, const char *crypt, const struct se
         s.stats = &e->stats;
         e->s = session_new(&s, p->now);
         assert_non_null(e->s);
-        link_init(&e->out, &link[i], &p->rng);
+        link_init(&e->out, &ls);
     }
+}
+
+void pair_schedule(struct pair *p, const struct link_change *v, size_t n)
+{
+    for (unsigned i = 0; i < 2; i++)
+        link_schedule(&p->end[i].out, v, n, i, p->now);
 }
 
 void pair_fini(struct pair *p)
@@ -82,13 +91,13 @@ static void send_batch(struct end *e, struct tick now)
 /* One turn of an end: what arrived, the application, what leaves. */
 static void turn(struct end *e, struct link *in, struct tick now)
 {
-    struct link_pkt got[32];
+    struct link_pkt *got[32];
     unsigned n = 0;
     struct smux_stream *st;
     int r;
 
-    while (n < LEN(got) && link_recv(in, now, &got[n])) {
-        struct cipher_pkt v = {.p = got[n].p, .len = (uint32_t)got[n].len};
+    while (n < LEN(got) && (got[n] = link_recv(in, now))) {
+        struct cipher_pkt v = {.p = got[n]->p, .len = got[n]->len};
 
         n++;
         cipher_open(e->cipher, &v, 1);
@@ -109,7 +118,7 @@ static void turn(struct end *e, struct link *in, struct tick now)
     } while (r == 0);
     session_settle(e->s);
     while (n)
-        free(got[--n].p);
+        link_put(in, got[--n]);
 }
 
 bool pair_run(struct pair *p, const bool *done, uint64_t us)

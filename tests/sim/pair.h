@@ -3,7 +3,8 @@
 #define SIM_PAIR_H
 
 #include "core/session.h"
-#include "tests/sim/link.h"
+#include "tests/support/vectors.h"
+#include "tools/link_model.h"
 
 struct end {
     struct session *s;
@@ -28,6 +29,8 @@ struct pair {
 /* p[0], p[1]: parameters of client and server without conv, pool, stats, head and tail. */
 void pair_init(struct pair *p, uint64_t seed, const char *crypt, const struct session_params sp[2],
                const struct link_params link[2]);
+/* What changes from now on, by tools/link_text.h for instance: direction 0 is from client to server. Borrowed. */
+void pair_schedule(struct pair *p, const struct link_change *v, size_t n);
 void pair_fini(struct pair *p); /* fails the test if a buffer is missing */
 /* Goes on until *done, or for us microseconds of virtual time. True: done. */
 bool pair_run(struct pair *p, const bool *done, uint64_t us);

@@ -151,6 +151,7 @@ static void test_any_settings_any_path(void **state)
             lp[i] = (struct link_params){
                 .delay_us = rng_below(&r, 80000),
                 .jitter_us = rng_below(&r, 20000),
+                .reorder = 1,
                 .loss_ppm = rng_below(&r, 250000),
                 .dup_ppm = rng_below(&r, 100000),
                 .corrupt_ppm = rng_below(&r, 20000),
@@ -176,7 +177,7 @@ static void test_fec_shapes_differ(void **state)
     for (unsigned a = 0; a < LEN(shapes); a++)
         for (unsigned b = 0; b < LEN(shapes); b++) {
             struct session_params sp[2] = {pair_defaults(true), pair_defaults(false)};
-            const struct link_params lossy = {.delay_us = 10000, .loss_ppm = 50000, .jitter_us = 3000};
+            const struct link_params lossy = {.delay_us = 10000, .loss_ppm = 50000, .jitter_us = 3000, .reorder = 1};
             const struct link_params lp[2] = {lossy, lossy};
             struct echo x;
             struct pair p;
@@ -354,10 +355,10 @@ static void test_rate(void **state)
     pair_init(&p, 9, "aes", sp, lp);
     echo_begin(&x, &p, 3, 300000);
     for (unsigned second = 0; !x.done; second++) {
-        uint64_t before = p.end[0].out.bytes, sent;
+        uint64_t before = p.end[0].out.n.in_bytes, sent;
 
         pair_run(&p, &x.done, 1000000);
-        sent = p.end[0].out.bytes - before;
+        sent = p.end[0].out.n.in_bytes - before;
         assert_true(sent <= rate + 20000);
         if (second && sent + 20000 < rate && !x.done)
             assert_int_equal(smux_backlog(session_smux(p.end[0].s)), 0); /* it had no more to say */
@@ -375,7 +376,7 @@ static void server_never_reads(struct end *e, struct smux_stream *st, unsigned e
 /* A peer that fills every buffer there is: many streams, nobody reads, and segments out of order behind every loss. */
 static void test_memory_is_bounded(void **state)
 {
-    const struct link_params lossy = {.delay_us = 5000, .jitter_us = 8000, .loss_ppm = 100000};
+    const struct link_params lossy = {.delay_us = 5000, .jitter_us = 8000, .loss_ppm = 100000, .reorder = 1};
     const struct link_params lp[2] = {lossy, lossy};
 
     (void)state;
