@@ -9,7 +9,8 @@
 
 struct region_ops {
     const char *name;
-    bool (*setup)(void); /* once, before the first use; false: not usable here */
+    bool (*usable)(void); /* on this CPU; NULL: on every */
+    bool (*setup)(void); /* once, before the first use; false: broken */
     size_t (*table_size)(unsigned k, unsigned rows);
     /* Expands rows x k coefficients, row by row. The first r rows of a table are a table of r rows. */
     void (*prepare)(uint8_t *table, const uint8_t *coef, unsigned k, unsigned rows);
@@ -21,10 +22,18 @@ struct region_ops {
                 size_t len);
 };
 
+#if defined(__x86_64__)
+extern const struct region_ops region_gfni512, region_gfni256;
+#endif
 extern const struct region_ops region_isal; /* only in builds with isa-l */
 extern const struct region_ops region_gfc;
 
-/* Best first; ends in NULL. */
+/* Best first; ends in NULL. The first usable one serves. */
 extern const struct region_ops *const region_kernels[];
+
+static inline bool region_usable(const struct region_ops *ops)
+{
+    return !ops->usable || ops->usable();
+}
 
 #endif

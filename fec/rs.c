@@ -13,11 +13,13 @@
 #include <string.h>
 
 const struct region_ops *const region_kernels[] = {
+#if defined(__x86_64__)
+    &region_gfni512, &region_gfni256,
+#endif
 #ifdef HAVE_ISAL
     &region_isal,
 #endif
-    &region_gfc,
-    NULL,
+    &region_gfc,     NULL,
 };
 
 /* All codecs of the process. The lock is held for a walk over a handful of shapes, never while a matrix is made. */
@@ -104,7 +106,7 @@ struct rs *rs_new_on(const struct region_ops *ops, unsigned k, unsigned m)
 {
     struct rs *rs, *made;
 
-    if (!k || !m || k > SHARD_MAX_N || m > SHARD_MAX_N || k + m > SHARD_MAX_N || !field_setup())
+    if (!k || !m || k > SHARD_MAX_N || m > SHARD_MAX_N || k + m > SHARD_MAX_N || !region_usable(ops) || !field_setup())
         return NULL;
     take_lock();
     rs = find(ops, k, m);
@@ -130,7 +132,11 @@ struct rs *rs_new_on(const struct region_ops *ops, unsigned k, unsigned m)
 
 struct rs *rs_new(unsigned k, unsigned m)
 {
-    return rs_new_on(region_kernels[0], k, m);
+    const struct region_ops *const *ops = region_kernels;
+
+    while (!region_usable(*ops)) /* the last one always is */
+        ops++;
+    return rs_new_on(*ops, k, m);
 }
 
 struct rs *rs_free(struct rs *rs)

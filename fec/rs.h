@@ -17,7 +17,7 @@ struct rs_plan;
 /* A codec of k data and m parity shards, 1 <= k, 1 <= m, k + m <= 256; shared with others of that shape. NULL: out of
  * memory or bad shape. */
 struct rs *rs_new(unsigned k, unsigned m);
-/* The same on a region kernel of the caller's choice (region.h). */
+/* The same on a region kernel of the caller's choice (region.h). NULL also if the CPU cannot run it. */
 struct rs *rs_new_on(const struct region_ops *ops, unsigned k, unsigned m);
 struct rs *rs_free(struct rs *rs);
 const uint8_t *rs_parity_row(const struct rs *rs, unsigned i); /* k coefficients of parity i */
