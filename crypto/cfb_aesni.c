@@ -4,6 +4,7 @@
 #if defined(__x86_64__)
 #include "crypto/cfb_aes.h"
 
+#include <cpuid.h>
 #include <string.h>
 
 #include "crypto/cipher_rows.h"
@@ -18,6 +19,14 @@ enum { N_LANES = 8 };
 bool cfb_aesni_usable(void)
 {
     return __builtin_cpu_supports("aes") && __builtin_cpu_supports("sse4.1");
+}
+
+/* __builtin_cpu_supports() looks at what the kernel saves (XCR0) too, but clang's does not know "vaes". */
+bool cfb_vaes_in_cpu(void)
+{
+    unsigned a, b, c, d;
+
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & bit_VAES);
 }
 
 size_t cfb_aesni_state_size(void)

@@ -3,6 +3,7 @@
 #if defined(__x86_64__)
 #include "crypto/gcm_x86.h"
 
+#include <cpuid.h>
 #include <string.h>
 
 /* Written out, so that every lane stays in a register of its own. */
@@ -15,6 +16,14 @@ enum { N_LANES = 8 };
 bool gcm_x86_usable(void)
 {
     return cfb_aesni_usable() && __builtin_cpu_supports("pclmul");
+}
+
+/* As for VAES: clang's __builtin_cpu_supports() does not know it. */
+bool gcm_vaes_in_cpu(void)
+{
+    unsigned a, b, c, d;
+
+    return cfb_vaes_in_cpu() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & bit_VPCLMULQDQ);
 }
 
 size_t gcm_x86_state_size(void)

@@ -68,6 +68,14 @@ static inline VEC_FN VEC vec_all(__m128i x)
     return _mm512_broadcast_i32x4(x);
 }
 
+/* The parts of x, xored. */
+static inline VEC_FN __m128i vec_fold(VEC x)
+{
+    __m256i y = _mm512_castsi512_si256(x) ^ _mm512_extracti64x4_epi64(x, 1);
+
+    return _mm256_castsi256_si128(y) ^ _mm256_extracti128_si256(y, 1);
+}
+
 /* The first n bytes, 0..VEC_BYTES, touching no others; zeros behind them. */
 static inline VEC_FN VEC vec_load_part(const uint8_t *p, size_t n)
 {
@@ -93,6 +101,11 @@ static inline bool vec_usable(void)
 static inline VEC_FN VEC vec_all(__m128i x)
 {
     return _mm256_broadcastsi128_si256(x);
+}
+
+static inline VEC_FN __m128i vec_fold(VEC x)
+{
+    return VEC_PART(x, 0) ^ VEC_PART(x, 1);
 }
 
 static inline VEC_FN VEC vec_load_part(const uint8_t *p, size_t n)
