@@ -95,15 +95,17 @@ static void take(struct tunnel *t, struct io_src *sock, const struct io_event *e
     server_route(t, sock, ev, key, payload);
 }
 
-/* Tries the datagrams that the key did not open with the old one, from the copy. */
+/* Tries the datagrams that the key did not open with the old one, from the copy; in their own place, since what they hold
+ * is lent until the turn ends, and the copy lasts no longer than this run. */
 static void take_old(struct tunnel *t, struct io_src *sock, const struct io_event *ev, const struct cipher_pkt *v,
                      unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
-        struct cipher_pkt one = {.p = t->w->scratch + (v[i].p - ev->data), .len = v[i].len};
+        struct cipher_pkt one = {.p = v[i].p, .len = v[i].len};
 
         if (v[i].ok)
             continue;
+        memcpy(one.p, t->w->scratch + (one.p - ev->data), one.len);
         cipher_open(t->ciphers[1], &one, 1);
         if (one.ok)
             take(t, sock, ev, 1, &one);
