@@ -11,7 +11,7 @@
 
 enum { KDF_ROUNDS = 4096, XOR_ROUNDS = 32, SECMEM_POOL = 64 * 1024 };
 
-static int pbkdf2(struct room out, struct bytes secret, const char *salt, unsigned long rounds)
+int kdf_stretch(struct room out, struct bytes secret, const char *salt, unsigned long rounds)
 {
     static const uint8_t none[1]; /* libgcrypt refuses a null pointer, even with no bytes behind it */
     gcry_error_t e = gcry_kdf_derive(secret.len ? secret.p : none, secret.len, GCRY_KDF_PBKDF2, GCRY_MD_SHA1, salt,
@@ -22,12 +22,12 @@ static int pbkdf2(struct room out, struct bytes secret, const char *salt, unsign
 
 int kdf_derive(uint8_t out[32], struct bytes passphrase)
 {
-    return pbkdf2((struct room){out, 32}, passphrase, "kcp-go", KDF_ROUNDS);
+    return kdf_stretch((struct room){out, 32}, passphrase, "kcp-go", KDF_ROUNDS);
 }
 
 int kdf_xor_table(uint8_t out[1500], const uint8_t key[32])
 {
-    return pbkdf2((struct room){out, 1500}, bytes_of(key, 32), "sH3CIVoF#rWLtJo6", XOR_ROUNDS);
+    return kdf_stretch((struct room){out, 1500}, bytes_of(key, 32), "sH3CIVoF#rWLtJo6", XOR_ROUNDS);
 }
 
 /* libgcrypt locks and marks its secure pool itself; where that is forbidden it goes on with plain pages, and the pool
