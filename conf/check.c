@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { SHARDS_MAX = 256, MEMORY_MIN = 16 << 20 };
+enum { QPP_CHUNKS = 7, SHARDS_MAX = 256, MEMORY_MIN = 16 << 20 };
 
 struct place conf_draft_place(const struct draft *d, const char *name, unsigned where)
 {
@@ -50,6 +50,22 @@ static void check_sizes(const struct conf_profile *p, const struct draft *d, str
                          "datashard, parityshard: one of them is 0, so there is no FEC");
 }
 
+/* What the peer warns of too; a count with a factor of 8 meets the same pads at the same bytes of the generator's words. */
+static void check_qpp(const struct conf_profile *p, const struct draft *d, struct conf_problems *ps)
+{
+    if (!p->qpp)
+        return;
+    if (p->qppcount % 2 == 0)
+        conf_problem_add(ps, true, place_of(d, "qppcount", "qpp"),
+                         "qppcount: %" PRIu32
+                         " shares a factor with 8, which weakens the pads; better: a prime such as 61",
+                         p->qppcount);
+    if (p->qppcount < QPP_CHUNKS)
+        conf_problem_add(ps, true, place_of(d, "qppcount", "qpp"),
+                         "qppcount: %" PRIu32 " pads are fewer than the passphrase could fill; better: %d or more",
+                         p->qppcount, QPP_CHUNKS);
+}
+
 static void check_path(const struct addr_text *a, const char *key, const struct draft *d, struct conf_problems *ps)
 {
     if (a->path && !strchr(a->path, '/'))
@@ -60,6 +76,7 @@ static void check_path(const struct addr_text *a, const char *key, const struct 
 void conf_check_profile(const struct conf_profile *p, const struct draft *d, struct conf_problems *ps)
 {
     check_sizes(p, d, ps);
+    check_qpp(p, d, ps);
     if (p->mode != CONF_MANUAL)
         conf_check_manual(d, "mode is not manual", ps);
     if (p->key.text && !p->key.file && !strcmp(p->key.text, conf_key_find("key", IN_BOTH)->def[0]))

@@ -33,7 +33,8 @@ struct conf_profile {
     enum conf_mode mode;
     uint32_t nodelay, interval, resend, nc;  /* as the mode sets them; `manual`: as given */
     uint32_t mtu, sndwnd, rcvwnd, datashard, parityshard, dscp;
-    bool nocomp, acknodelay, quiet;
+    bool nocomp, acknodelay, quiet, qpp;
+    uint32_t qppcount, qppgeneration;
     uint32_t smuxver, smuxbuf, streambuf, framesize, sockbuf;
     uint32_t keepalive, closewait, dialtimeout; /* seconds */
     uint32_t peertimeout;                    /* seconds of silence, probes unanswered, after which a peer is gone */

@@ -107,11 +107,14 @@ static int derive_keys(struct daemon *d)
 {
     const struct conf *c = d->conf;
     uint8_t(*keys)[2][CIPHER_KEY] = calloc(c->n_profiles + 1, sizeof *keys);
+    int r;
 
     d->sh.keys = (const void *)keys;
-    if (!keys)
+    d->sh.qpps = calloc(c->n_profiles + 1, sizeof *d->sh.qpps);
+    if (!keys || !d->sh.qpps)
         return err_here(-ENOMEM);
-    return params_keys(c, keys);
+    r = params_keys(c, keys);
+    return r ? r : params_qpps(c, d->sh.qpps);
 }
 
 static const struct io_ops *choose_io(enum conf_io want)
@@ -387,6 +390,11 @@ static void clean(struct daemon *d)
     if (d->sh.keys)
         crypto_wipe((void *)(uintptr_t)d->sh.keys, sizeof *d->sh.keys * d->conf->n_profiles);
     free((void *)(uintptr_t)d->sh.keys);
+    for (unsigned i = 0; d->sh.qpps && i < d->conf->n_profiles; i++) {
+        qpp_free(d->sh.qpps[i][0]);
+        qpp_free(d->sh.qpps[i][1]);
+    }
+    free(d->sh.qpps);
     conf_free(d->conf);
     if (d->signals >= 0)
         close(d->signals);

@@ -69,3 +69,46 @@ int params_keys(const struct conf *c, uint8_t (*keys)[2][CIPHER_KEY])
     free(v);
     return r;
 }
+
+struct pads { /* what pads are made of */
+    const char *text;
+    unsigned count, generation;
+    struct qpp **at;
+};
+
+static int by_source(const void *a, const void *b)
+{
+    const struct pads *x = a, *y = b;
+    int r = strcmp(x->text, y->text);
+
+    if (!r)
+        r = (x->count > y->count) - (x->count < y->count);
+    return r ? r : (x->generation > y->generation) - (x->generation < y->generation);
+}
+
+int params_qpps(const struct conf *c, struct qpp *(*qpps)[2])
+{
+    struct pads *v = calloc(2 * (size_t)c->n_profiles + 1, sizeof *v);
+    size_t n = 0;
+    int r = 0;
+
+    if (!v)
+        return err_here(-ENOMEM);
+    for (unsigned i = 0; i < c->n_profiles; i++) {
+        const struct conf_profile *p = &c->profiles[i];
+        const char *texts[2] = {p->key.text, p->oldkey.text};
+
+        for (unsigned k = 0; k < 2 && p->qpp; k++)
+            if (texts[k])
+                v[n++] = (struct pads){texts[k], p->qppcount, p->qppgeneration, &qpps[i][k]};
+    }
+    qsort(v, n, sizeof *v, by_source); /* equal ones side by side */
+    for (size_t i = 0; i < n && !r; i++) {
+        if (i && !by_source(&v[i - 1], &v[i]))
+            *v[i].at = qpp_share(*v[i - 1].at);
+        else
+            r = qpp_new(v[i].at, bytes_of(v[i].text, strlen(v[i].text)), v[i].count, v[i].generation);
+    }
+    free(v);
+    return r;
+}

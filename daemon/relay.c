@@ -1,6 +1,7 @@
 /* daemon/relay.c - between a stream and a local connection. */
 #include "daemon/relay.h"
 
+#include "crypto/qpp.h"
 #include "daemon/log.h"
 #include "daemon/server.h"
 
@@ -10,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { VIEWS = 64 };
+enum { VIEWS = 64, PADDED = 32 * 1024 /* bytes unpadded at a time */ };
 
 struct relay {
     struct io_src src;
@@ -25,6 +26,8 @@ struct relay {
     bool reading, writing; /* asked of io */
     bool in_done; /* local end-of-file seen: our direction of the stream is finished */
     bool out_done; /* the peer's end-of-file was passed on */
+    const struct qpp *qpp; /* pads over the stream's bytes; NULL: none */
+    struct qpp_state pad_in, pad_out; /* from the stream; to it */
 };
 
 struct relay *relay_of_src(struct io_src *s)
@@ -57,6 +60,11 @@ static struct relay *relay_new(struct peer *p, struct smux_stream *st)
     r->st = st;
     r->src.fd = -1;
     r->timer.fire = on_timer;
+    r->qpp = p->tunnel->w->sh->qpps[p->tunnel->index][p->key];
+    if (r->qpp) {
+        qpp_begin(r->qpp, &r->pad_in);
+        qpp_begin(r->qpp, &r->pad_out);
+    }
     smux_stream_set_ctx(st, r);
     list_init(&r->node);
     list_init(&r->waiting);
@@ -141,6 +149,29 @@ static void end_out(struct relay *r)
         worker_set(w, &r->timer, tick_add_ms(w->now, r->peer->tunnel->conf->closewait * UINT64_C(1000)));
 }
 
+/* With pads: what the connection does not take stays padded in the stream, since others (an FEC group) may still need
+ * those bytes as they came. */
+static ssize_t write_unpadded(struct relay *r, const struct bytes *v, unsigned n)
+{
+    struct qpp_state st = r->pad_in;
+    uint8_t plain[PADDED];
+    size_t len = 0;
+    ssize_t k;
+
+    for (unsigned i = 0; i < n && len < sizeof plain; i++) {
+        size_t part = MIN(v[i].len, sizeof plain - len);
+
+        qpp_decrypt(r->qpp, &st, plain + len, v[i].p, part);
+        len += part;
+    }
+    k = net_write(r->src.fd, &(struct bytes){plain, len}, 1);
+    if (k == (ssize_t)len)
+        r->pad_in = st;
+    else if (k > 0)
+        qpp_skip(&r->pad_in, (size_t)k);
+    return k;
+}
+
 /* Passes on what the stream holds, as far as the connection takes it. */
 static void write_out(struct relay *r)
 {
@@ -150,7 +181,7 @@ static void write_out(struct relay *r)
     if (!r->connected || r->writing || r->out_done)
         return;
     while ((n = smux_stream_peek(r->st, v, VIEWS))) {
-        ssize_t k = net_write(r->src.fd, v, n);
+        ssize_t k = r->qpp ? write_unpadded(r, v, n) : net_write(r->src.fd, v, n);
 
         if (k == -EAGAIN) {
             want_write(r);
@@ -349,6 +380,8 @@ static void on_read(struct relay *r, const struct io_event *ev)
             relay_end(r, false);
         return;
     }
+    if (r->qpp)
+        qpp_encrypt(r->qpp, &r->pad_out, ev->data, ev->data, ev->len);
     if (smux_stream_write(r->st, bytes_of(ev->data, ev->len)) == -ENOMEM)
         relay_end(r, true);
     else

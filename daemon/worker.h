@@ -19,11 +19,13 @@
 struct tunnel;
 struct peer;
 struct steer;
+struct qpp;
 
 /* What all threads of the process share. Built by main before the workers start; constant afterwards. */
 struct shared {
     const struct conf *conf;
     const uint8_t (*keys)[2][32]; /* per profile: derived key, derived old key */
+    struct qpp *(*qpps)[2];       /* per profile: pads of the key, of the old key; NULL without qpp */
     const struct io_ops *io;
     struct limits *limits;
     struct steer **steers;        /* per profile; NULL for clients, and where one worker has all */

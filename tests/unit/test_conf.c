@@ -162,6 +162,16 @@ static const struct {
     {S "interval = 20\nmode = manual\n", NULL},
     {"[defaults]\nnc = 1\n" S, "W t.ini:2: nc: has no effect: no profile is of mode manual"},
     {"[defaults]\nnc = 1\nkey = k\n[server s]\nmode = manual\n[client c]\n", NULL},
+    {S "qpp = true\n", NULL},
+    {S "qpp = true\nqppcount = 0\n", "t.ini:4: qppcount: '0': out of range; accepted: 1..65535"},
+    {S "qppcount = 65536\n", "t.ini:3: qppcount: '65536': out of range; accepted: 1..65535"},
+    {S "qpp = true\nqppgeneration = 4\n", "t.ini:4: qppgeneration: '4': out of range; accepted: 1..3"},
+    {S "qppcount = 62\nqppgeneration = 1\nqpp = off\n", NULL},
+    {S "qpp = true\nqppcount = 7\nqppgeneration = 1\n", NULL},
+    {S "qpp = true\nqppcount = 62\n",
+     "W t.ini:4: qppcount: 62 shares a factor with 8, which weakens the pads; better: a prime such as 61"},
+    {S "qpp = true\nqppcount = 5\n",
+     "W t.ini:4: qppcount: 5 pads are fewer than the passphrase could fill; better: 7 or more"},
     {C "autoexpire = 60\nscavengettl = 61\n", "W t.ini:4: scavengettl: longer than autoexpire"},
     {C "autoexpire = 600\n", NULL},
     {C "autoexpire = 599\n", "W t.ini:3: scavengettl: longer than autoexpire"},
@@ -353,7 +363,9 @@ static void test_defaults(void **state)
         assert_int_equal(p->datashard, 10);
         assert_int_equal(p->parityshard, 3);
         assert_int_equal(p->dscp, 0);
-        assert_false(p->nocomp || p->acknodelay || p->quiet);
+        assert_false(p->nocomp || p->acknodelay || p->quiet || p->qpp);
+        assert_int_equal(p->qppcount, 61);
+        assert_int_equal(p->qppgeneration, 3);
         assert_int_equal(p->smuxver, 2);
         assert_int_equal(p->smuxbuf, 4194304);
         assert_int_equal(p->streambuf, 2097152);
