@@ -201,6 +201,7 @@ const char *session_end_text(const struct session *s)
         [SESSION_ALIVE] = "alive",
         [SESSION_SILENT] = "the peer answers no more",
         [SESSION_LOST_STATE] = "the peer has lost its state (restarted?)",
+        [SESSION_REFUSED] = "nobody listens there (ICMP port unreachable)",
         [SESSION_PROTOCOL] = "protocol error: do key, compression (nocomp) and smuxver agree on both ends?",
         [SESSION_NO_MEMORY] = "out of memory",
     };

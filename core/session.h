@@ -46,6 +46,7 @@ enum session_end {                /* why a session is dead */
     SESSION_ALIVE,
     SESSION_SILENT,               /* the peer answers no more */
     SESSION_LOST_STATE,           /* the peer answers, but knows nothing of what it had acknowledged */
+    SESSION_REFUSED,              /* its host says that nobody listens, and nothing else comes from there */
     SESSION_PROTOCOL,             /* the peer's stream is not what was agreed */
     SESSION_NO_MEMORY,
 };
@@ -75,6 +76,14 @@ bool session_fec_differs(const struct session *s);
 void session_moved(struct session *s, struct tick now);
 /* True if a datagram's segments bring something not yet received: the peer behind it is no echo of an old datagram. */
 bool session_is_news(const struct session *s, struct bytes segs);
+/* The peer's host said by ICMP that nobody listens. Anybody can forge that, and a server may be about to start again: it
+ * makes us ask at once, and ends the session only if it goes on and no answer comes. */
+void session_refused(struct session *s, struct tick now);
+/* The peer has left several probes unanswered for longer than its round trips explain. It may still come back: the session
+ * goes on, but it is time to look for another. */
+bool session_is_doubtful(const struct session *s, struct tick now);
+/* Has the peer say something, whoever it is. */
+void session_greet(struct session *s);
 /* Everything handed over has been acknowledged by the peer, and nothing waits. */
 bool session_is_drained(const struct session *s);
 

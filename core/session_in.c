@@ -127,6 +127,7 @@ static bool heard(struct session *s, struct tick now)
     const struct arq_state *a = arq_state(s->arq);
 
     s->heard = now;
+    s->probes = s->refusals = 0;
     if (a->behind == 0)
         s->behind_since = now;
     else if (a->behind >= BEHIND_MIN && tick_since_us(now, s->behind_since) >= BEHIND_US)

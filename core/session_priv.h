@@ -37,6 +37,10 @@ struct session {
     bool fec_differs, fec_agrees; /* the peer's FEC shape is not ours, or was seen to be; neither: not known yet */
     unsigned plain_heard, fec_heard; /* datagrams without and with FEC */
     struct tick born, heard, behind_since, last_data, next_nop, last_probe, active, last_io;
+    unsigned probes; /* unanswered, each sent when it was due, ... */
+    struct tick probing; /* ... since then */
+    unsigned refusals; /* by the peer's host, nothing heard since ... */
+    struct tick refused; /* ... the first */
     struct tick now, paced; /* with a rate: of this poll; the time up to which it is used up */
     uint64_t in_bytes, out_bytes, retrans;
 };

@@ -1,6 +1,8 @@
 /* daemon/server.c - listeners; from datagram to session; who may open one. */
 #include "daemon/server.h"
 
+#include "core/arq.h"
+#include "core/arq_seg.h"
 #include "core/base/err.h"
 #include "daemon/flow.h"
 #include "daemon/log.h"
@@ -138,6 +140,42 @@ struct arrival { /* an opened datagram on the worker that owns its conversation 
     struct bytes payload;
 };
 
+enum {
+    DISOWN_US = 1000, /* between answers to strangers, ... */
+    DISOWN_BURST = 100, /* ... of which so many may go at once */
+    FAR_BEHIND = 1 << 30,
+};
+
+/* Tells who speaks in a conversation that we know nothing of just that: by a WINS whose una lies before everything that can
+ * ever have been acknowledged. Our own client understands (SESSION_LOST_STATE); another ignores it. It is smaller than what
+ * it answers, and their number is bounded. */
+static void disown(struct tunnel *t, const struct arrival *a)
+{
+    struct worker *w = t->w;
+    struct cipher *c = t->ciphers[a->key];
+    uint8_t mem[ARQ_HEADER + 64];
+    struct packet_batch one = {.mem = mem};
+    struct wr out = wr_to(mem + cipher_head(c), ARQ_HEADER);
+    const struct arq_seg s = {
+        .conv = a->conv,
+        .cmd = ARQ_SEG_WINS,
+        .wnd = (uint16_t)MIN(t->conf->rcvwnd, (uint32_t)UINT16_MAX),
+        .ts = tick_ms(w->now),
+        .una = a->info->opens ? a->info->sn - FAR_BEHIND : 0,
+    };
+    struct net_gso gso = {0};
+    int err;
+
+    if (tick_since_us(t->disowned, w->now) >= DISOWN_US * DISOWN_BURST)
+        return;
+    t->disowned = tick_add_us(tick_max(t->disowned, w->now), DISOWN_US);
+    arq_seg_put(&out, &s);
+    packet_batch_add(&one, (size_t)cipher_head(c) + ARQ_HEADER + cipher_tail(c), NULL);
+    packet_batch_seal(&one, c, &w->nonce);
+    if (net_udp_send(a->sock->fd, a->from, a->to, mem, one.used, one.used, &gso, &err))
+        stat_add(&t->stats->disowned, 1);
+}
+
 /* A session may begin with a PUSH whose sn a fresh receiver would take: a real client's first datagrams always are such;
  * what a former conversation still retransmits usually is not. */
 static struct peer *begin(struct tunnel *t, const struct arrival *a)
@@ -149,6 +187,8 @@ static struct peer *begin(struct tunnel *t, const struct arrival *a)
     if (!a->info->has_conv || !a->info->opens || a->info->sn >= t->conf->rcvwnd || w->draining ||
         graves_has(&t->peers, a->conv, a->from, w->now)) {
         stat_add(&t->stats->refused_convs, 1);
+        if (a->info->has_conv && !w->draining)
+            disown(t, a);
         return NULL;
     }
     net_addr_ip(a->from, ip);

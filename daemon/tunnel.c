@@ -146,6 +146,17 @@ void tunnel_receive(struct tunnel *t, struct io_src *sock, const struct io_event
         stat_add(&t->stats->in_csum_errors, bad);
 }
 
+void tunnel_receive_failed(struct tunnel *t, struct io_src *sock, int err)
+{
+    log_debug("%s: receive: %s", t->conf->name, strerror(err));
+    if (sock->kind == SRC_PEER && err == ECONNREFUSED) {
+        struct peer *p = CONTAINER(sock, struct peer, src);
+
+        session_refused(p->session, t->w->now);
+        worker_touch(t->w, p);
+    }
+}
+
 void tunnel_on_resolved(struct tunnel *t, const struct resolve_result *res)
 {
     if (t->client) {
@@ -259,7 +270,7 @@ static void say_last(struct peer *p)
 
 static void count_end(struct tunnel *t, enum session_end why)
 {
-    if (why == SESSION_SILENT || why == SESSION_LOST_STATE)
+    if (why == SESSION_SILENT || why == SESSION_LOST_STATE || why == SESSION_REFUSED)
         stat_add(&t->stats->dead_peers, 1);
     else if (why == SESSION_PROTOCOL)
         stat_add(&t->stats->proto_errors, 1);

@@ -30,6 +30,7 @@ struct tunnel {
     struct name target;           /* server: addresses of the target */
     struct list waiting;          /* relays that wait for them */
     struct client *client;        /* client */
+    struct tick disowned;         /* server: see server.c */
 };
 
 int tunnel_new(struct tunnel **tp, struct worker *w, unsigned index); /* 0, -errno */
@@ -41,6 +42,8 @@ void tunnel_drain(struct tunnel *t);
 
 /* A run of datagrams from a socket. */
 void tunnel_receive(struct tunnel *t, struct io_src *sock, const struct io_event *ev);
+/* A socket told an error instead of a datagram. */
+void tunnel_receive_failed(struct tunnel *t, struct io_src *sock, int err);
 void tunnel_on_resolved(struct tunnel *t, const struct resolve_result *res);
 /* Sends sealed datagrams v[0..n) of a batch, whose `to` is a struct peer. */
 void tunnel_send(struct tunnel *t, const struct packet_batch *b);

@@ -15,7 +15,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-enum { EVENTS = 64, LETTERS = 512, SMALL_BUF = 240 };
+enum { EVENTS = 64, LETTERS = 512, SMALL_BUF = 240, OVERSLEPT_US = 10000 };
 
 /* ---- services ---- */
 
@@ -149,7 +149,7 @@ static void on_event(struct worker *w, struct io_event *ev)
         else if (ev->kind == IO_UDP_CUT)
             stat_add(&tunnel_of(s)->stats->rx_truncated, (uint64_t)ev->res);
         else
-            log_debug("%s: receive: %s", tunnel_of(s)->conf->name, strerror(-ev->res));
+            tunnel_receive_failed(tunnel_of(s), s, -ev->res);
         break;
     case SRC_CLIENT:
         client_on_accept(s, ev);
@@ -261,6 +261,8 @@ static int turn(struct worker *w, struct tick until)
     bool sleep = !spin && post_may_sleep(w->sh->post, w->id);
     int n = w->ops->wait(w->io, sleep ? until : (struct tick){0}, ev, EVENTS);
 
+    if (!n && sleep && tick_since_us(io_now(), until) >= OVERSLEPT_US)
+        n = w->ops->wait(w->io, (struct tick){0}, ev, EVENTS); /* what came meanwhile goes before what is overdue */
     post_awake(w->sh->post, w->id);
     if (n < 0)
         return n;

@@ -131,13 +131,16 @@ bool pair_run(struct pair *p, const bool *done, uint64_t us)
         for (int i = 0; i < 2; i++) {
             struct end *e = &p->end[i];
 
+            if (e->stopped)
+                continue;
             turn(e, &p->end[!i].out, p->now);
             next = tick_min(next, link_next(&p->end[!i].out));
             if (!session_end(e->s))
                 next = tick_min(next, session_deadline(e->s, p->now));
         }
         for (int i = 0; i < 2; i++)
-            next = tick_min(next, link_next(&p->end[i].out));
+            if (!p->end[!i].stopped)
+                next = tick_min(next, link_next(&p->end[i].out));
         if (!tick_before(p->now, next))
             next = tick_add_us(p->now, 50);
         p->now = next;

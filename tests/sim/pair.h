@@ -17,6 +17,7 @@ struct end {
     void (*on_stream)(struct end *e, struct smux_stream *st, unsigned events); /* the application */
     void (*on_turn)(struct end *e, struct tick now); /* may write; may be NULL */
     void *ctx;
+    bool stopped; /* its process does not run: what arrives waits */
 };
 
 struct pair {
