@@ -138,10 +138,25 @@ static void claim(struct claim *c, const struct conf_profile *p, const struct dr
     describe(c, server ? &p->listen : &p->localaddr);
 }
 
+/* A socket of the daemon's own. path NULL or "": none. */
+static void claim_path(struct claim *v, size_t *n, const char *path, const char *who, const char *key,
+                       const struct draft *global)
+{
+    if (path && *path)
+        v[(*n)++] = (struct claim){
+            .proto = STREAM,
+            .cover = COVER_PATH,
+            .text = path,
+            .who = who,
+            .key = key,
+            .at = conf_draft_place(global, key, IN_GLOBAL),
+        };
+}
+
 int conf_check_addrs(const struct conf *c, const struct draft *drafts, const struct draft *global,
                      struct conf_problems *ps)
 {
-    struct claim *v = calloc((size_t)c->n_profiles + 1, sizeof *v);
+    struct claim *v = calloc((size_t)c->n_profiles + 2, sizeof *v);
     size_t n = 0;
 
     if (!v)
@@ -149,13 +164,8 @@ int conf_check_addrs(const struct conf *c, const struct draft *drafts, const str
     for (unsigned i = 0; i < c->n_profiles; i++)
         if (!drafts[i].bad)
             claim(&v[n++], &c->profiles[i], &drafts[i]);
-    if (c->global.control && *c->global.control)
-        v[n++] = (struct claim){.proto = STREAM,
-                                .cover = COVER_PATH,
-                                .text = c->global.control,
-                                .who = "the control socket",
-                                .key = "control",
-                                .at = conf_draft_place(global, "control", IN_GLOBAL)};
+    claim_path(v, &n, c->global.control, "the control socket", "control", global);
+    claim_path(v, &n, c->global.stats, "the stats socket", "stats", global);
     qsort(v, n, sizeof *v, by_port);
     check_same_address(v, n, ps);
     check_wildcards(v, n, UDP, COVER_ALL, ps);

@@ -14,6 +14,8 @@ enum conf_io { CONF_IO_AUTO, CONF_IO_URING, CONF_IO_EPOLL };
 enum conf_mode { CONF_NORMAL, CONF_FAST, CONF_FAST2, CONF_FAST3, CONF_MANUAL };
 enum conf_loglevel { CONF_LOG_ERROR, CONF_LOG_WARNING, CONF_LOG_INFO, CONF_LOG_DEBUG };
 
+#define CONF_DEFAULT_KEY "it's a secrect" /* kcptun's, spelled so */
+
 struct conf_secret {              /* wiped by conf_free() */
     char *text;                   /* the passphrase (may hold any byte but NUL after unquoting) */
     char *file;                   /* keyfile it came from, or NULL */
@@ -50,7 +52,7 @@ struct conf_global {
     enum conf_io io;
     uint16_t *cpus;               /* cores to pin workers to; n_cpus 0: the allowed ones, one each */
     unsigned n_cpus;
-    char *control;                /* path of the control socket, "" = none */
+    char *control, *stats;        /* paths of the control sockets: for all commands, for reading only; "" = none */
     char *log;                    /* "" = standard error */
     enum conf_loglevel loglevel;
     uint64_t memory;              /* bytes for buffers, all workers; 0 = a quarter of the machine's */

@@ -289,3 +289,30 @@ int ctl_answer_profiles(const struct ctl_request *rq, json_t *data, ctl_emit_fn 
     json_decref(data);
     return r;
 }
+
+int ctl_answer_rows(const struct ctl_request *rq, json_t *data, const char *name, ctl_emit_fn *emit, void *ctx)
+{
+    json_t *all = json_incref(json_object_get(data, name)), *part = json_array(), *row;
+    size_t i, bytes = 0;
+    int r = data && part && !json_object_set(data, name, part) ? 0 : err_here(-ENOMEM);
+
+    json_array_foreach(all, i, row)
+    {
+        size_t n = dumped_size(row);
+
+        if (!r && bytes && bytes + n > PART_MAX) {
+            r = ctl_answer(rq, json_pack("{sO}", name, part), true, emit, ctx);
+            json_array_clear(part);
+            bytes = 0;
+        }
+        bytes += n;
+        if (!r && json_array_append(part, row))
+            r = err_here(-ENOMEM);
+    }
+    if (!r)
+        r = ctl_answer(rq, json_incref(data), false, emit, ctx);
+    json_decref(part);
+    json_decref(all);
+    json_decref(data);
+    return r;
+}

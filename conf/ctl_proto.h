@@ -70,6 +70,8 @@ int ctl_answer(const struct ctl_request *rq, json_t *data, bool more, ctl_emit_f
 int ctl_answer_error(const struct ctl_request *rq, enum ctl_code code, const char *text, ctl_emit_fn *emit, void *ctx);
 /* Like ctl_answer(), for data with "profiles":[{"name":...,"sessions":[...]}]: as many lines as it takes. */
 int ctl_answer_profiles(const struct ctl_request *rq, json_t *data, ctl_emit_fn *emit, void *ctx);
+/* Like ctl_answer(), for data with an array `name` of many members: as many lines as it takes. */
+int ctl_answer_rows(const struct ctl_request *rq, json_t *data, const char *name, ctl_emit_fn *emit, void *ctx);
 
 /* ---- the client's side ---- */
 

@@ -93,6 +93,7 @@ struct session *session_free(struct session *s)
 {
     if (!s)
         return NULL;
+    session_count_end(s);
     smux_free(s->smux);
     arq_free(s->arq);
     fec_encoder_free(s->enc);
@@ -132,30 +133,6 @@ void session_stir(struct session *s, struct tick now)
     s->last_io = now;
 }
 
-static void move_counts(struct session *s)
-{
-    struct arq_counts c = arq_take_counts(s->arq);
-    struct stats *st = s->p.stats;
-
-    stat_add(&st->in_segs, c.in_segs);
-    stat_add(&st->out_segs, c.out_segs);
-    stat_add(&st->lost_segs, c.lost_segs);
-    stat_add(&st->fast_retrans_segs, c.fast_segs);
-    stat_add(&st->retrans_segs, c.lost_segs + c.fast_segs);
-    stat_add(&st->repeat_segs, c.repeat_segs);
-    stat_add(&st->spurious_segs, c.spurious_segs);
-    s->retrans += c.lost_segs + c.fast_segs;
-    if (s->dec) {
-        struct fec_decoder_counts f = fec_decoder_take_counts(s->dec);
-
-        stat_add(&st->fec_full_shards, f.full);
-        stat_add(&st->fec_parity_shards, f.parity);
-        stat_add(&st->fec_errs, f.errs);
-        stat_add(&st->fec_recovered, f.recovered);
-        stat_add(&st->fec_shape_changes, f.shape_changes);
-    }
-}
-
 int session_settle(struct session *s)
 {
     if (!s->end && (arq_settle(s->arq) || smux_settle(s->smux)))
@@ -164,7 +141,7 @@ int session_settle(struct session *s)
         fec_decoder_settle(s->dec);
     if (!s->end)
         drop_held(s);
-    move_counts(s);
+    session_count(s);
     return s->end ? SESSION_ENDED : 0;
 }
 
@@ -256,6 +233,7 @@ void session_info(const struct session *s, struct session_info *out, struct tick
         .retrans = s->retrans,
         .age_ms = tick_since_us(now, s->born) / 1000,
         .heard_ms = tick_since_us(now, s->heard) / 1000,
+        .stalled_ms = a->n_inflight && a->snd_una == s->una ? tick_since_us(now, s->una_since) / 1000 : 0,
         .fec_data = (uint16_t)(sure ? d : 0),
         .fec_parity = (uint16_t)(sure ? p : 0),
         .peer_is_ours = smux_peer_is_ours(s->smux),

@@ -90,6 +90,7 @@ bool session_is_drained(const struct session *s);
 struct session_info {             /* for people */
     uint32_t conv, srtt_ms, rto_ms, inflight, rmt_wnd, cwnd, streams;
     uint64_t queued, in_bytes, out_bytes, retrans, age_ms, heard_ms;
+    uint64_t stalled_ms;          /* since the oldest segment in flight became the oldest; 0: none is */
     uint16_t fec_data, fec_parity; /* of the peer, as far as known */
     bool peer_is_ours;
     size_t memory;

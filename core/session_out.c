@@ -281,6 +281,10 @@ int session_poll(struct session *s, struct packet_batch *out, void *to, struct t
     session_stir(s, now);
     compare_shapes(s);
     s->now = now;
+    if (arq_state(s->arq)->snd_una != s->una || !arq_state(s->arq)->n_inflight) {
+        s->una = arq_state(s->arq)->snd_una;
+        s->una_since = now;
+    }
     if (!s->emitting) {
         arq_flush(s->arq, ARQ_FLUSH_FULL, tick_ms(now));
         s->emitting = true;

@@ -22,6 +22,10 @@ struct zout {
     size_t at, len; /* chunk[at .. len) waits */
 };
 
+struct gauges { /* what a session adds to those of its profile */
+    uint64_t snd_queue, rcv_queue, snd_buffer, fec_groups;
+};
+
 struct session {
     struct session_params p;
     struct arq *arq;
@@ -43,12 +47,19 @@ struct session {
     struct tick refused; /* ... the first */
     struct tick now, paced; /* with a rate: of this poll; the time up to which it is used up */
     uint64_t in_bytes, out_bytes, retrans;
+    uint32_t una; /* the engine's snd_una at the last poll, */
+    struct tick una_since; /* and since when it is that, or nothing was in flight */
+    struct gauges told; /* added so far */
+    struct smux_counts smux_told;
 };
 
 /* Marks s as dead, for the first reason given. False. */
 bool session_fail(struct session *s, enum session_end why);
 /* Something comes or goes: after a pause, gives up what the flow before it needed. */
 void session_stir(struct session *s, struct tick now);
+/* Moves the counters of the parts to those of the profile, and brings its gauges up to date: once a turn. */
+void session_count(struct session *s);
+void session_count_end(struct session *s); /* s goes: takes its share of the gauges back */
 /* Moves what is in order up to the streams, as far as there is room for it. False: s is dead. */
 bool session_pump(struct session *s);
 arq_pull_fn session_pull;

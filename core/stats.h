@@ -14,7 +14,7 @@ struct stats {
 
 struct stats_info {
     const char *name, *help;
-    char kind;                    /* 'C' counts up, 'G' gauge */
+    char kind;                    /* 'C' counts up, 'G' gauge, 'L' gauge of which the largest counts */
     size_t offset;                /* of the uint64_t in struct stats */
 };
 
@@ -43,7 +43,7 @@ static inline uint64_t stat_get(const struct stats *s, size_t i)
     return __atomic_load_n((const uint64_t *)(const void *)p, __ATOMIC_RELAXED);
 }
 
-/* Adds every counter of `one` to `sum` (which the caller owns alone). */
+/* Adds every counter of `one` to `sum` (which the caller owns alone). Of kind L the larger one stays. */
 void stats_sum(struct stats *sum, const struct stats *one);
 
 #endif

@@ -1,44 +1,36 @@
-/* daemon/answer.c - answers to the control socket. Counters are read where the workers keep them; sessions are asked for
- * by letter, and an answer is complete when every worker has listed its own, or when the wait is over. */
-#include "daemon/answer.h"
+/* daemon/answer.c - the table of commands, and the requests that wait for workers. */
+#include "daemon/answer_priv.h"
 
 #include "core/base/err.h"
 #include "daemon/log.h"
-#include "daemon/tunnel.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-enum { ASKS = 16, WAIT_US = 2000000 };
+enum { WAIT_US = 2000000 };
 
-struct ask { /* a query that waits for the workers */
-    bool used;
-    uint64_t number;
-    struct ctl_query q;
-    const char *profile; /* only this one; NULL: all. Inside q */
-    unsigned missing; /* workers that have not answered */
-    struct tick until;
-    struct mail_listed *lists; /* one per worker; rows NULL until it answers */
+static const struct command {
+    const char *name;
+    bool reads; /* changes nothing, and may be asked by everybody */
+    answer_fn *run;
+} commands[] = {
+    {"status", true, answer_status},   {"stats", true, answer_stats_cmd}, {"sessions", true, answer_sessions},
+    {"streams", true, answer_streams}, {"show", false, answer_show},      {"doctor", false, answer_doctor},
+    {"kick", false, answer_kick},      {"drain", false, answer_drain},    {"undrain", false, answer_undrain},
 };
 
-struct answers {
-    struct shared *sh;
-    struct ctl *ctl;
-    struct tick began;
-    uint64_t next;
-    struct ask asks[ASKS];
-};
-
-int answers_new(struct answers **ap, struct shared *sh, struct ctl *ctl)
+int answers_new(struct answers **ap, const struct answers_params *p)
 {
     struct answers *a = calloc(1, sizeof *a);
 
     if (!a)
         return err_here(-ENOMEM);
-    a->sh = sh;
-    a->ctl = ctl;
+    a->p = *p;
     a->began = io_now();
+    a->began_s = time(NULL);
     a->next = 1;
     *ap = a;
     return 0;
@@ -46,9 +38,10 @@ int answers_new(struct answers **ap, struct shared *sh, struct ctl *ctl)
 
 static void ask_end(struct answers *a, struct ask *k)
 {
-    for (unsigned i = 0; i < a->sh->n_workers; i++)
+    for (unsigned i = 0; i < a->p.sh->n_workers; i++)
         free(k->lists[i].rows);
     free(k->lists);
+    free(k->answered);
     ctl_done(&k->q);
     *k = (struct ask){0};
 }
@@ -57,156 +50,169 @@ struct answers *answers_free(struct answers *a)
 {
     if (!a)
         return NULL;
-    for (unsigned i = 0; i < ASKS; i++)
+    for (unsigned i = 0; i < ANSWER_ASKS; i++)
         if (a->asks[i].used)
             ask_end(a, &a->asks[i]);
+    free(a->drained);
     free(a);
     return NULL;
 }
 
-/* ---- what is answered ---- */
+/* ---- answering ---- */
 
-static struct stats profile_stats(const struct answers *a, unsigned profile)
+void answer_data(struct ctl_query *q, json_t *data)
 {
-    struct stats sum = {0};
-
-    for (unsigned i = 0; i < a->sh->n_workers; i++)
-        stats_sum(&sum, a->sh->workers[i]->tunnels[profile]->stats);
-    return sum;
+    if (!data)
+        answer_error(q, CTL_FAILED, "out of memory");
+    else if (ctl_answer(&q->rq, data, false, ctl_send, q) == CTL_TOO_LONG)
+        answer_error(q, CTL_FAILED, "the answer would be too long");
 }
 
-static json_t *counters_json(const struct stats *s)
+void answer_rows(struct ctl_query *q, json_t *data, const char *name)
 {
-    json_t *o = json_object();
-
-    for (size_t i = 0; i < stats_count; i++)
-        json_object_set_new(o, stats_info[i].name, json_integer((json_int_t)stat_get(s, i)));
-    return o;
+    if (ctl_answer_rows(&q->rq, data, name, ctl_send, q) == -ENOMEM)
+        answer_error(q, CTL_FAILED, "out of memory");
 }
 
-static json_t *row_json(const struct session_row *r, unsigned worker)
+void answer_error(struct ctl_query *q, enum ctl_code code, const char *fmt, ...)
 {
-    const struct session_info *i = &r->info;
-    char id[32], conv[16];
+    char text[1024];
+    va_list ap;
 
-    snprintf(id, sizeof id, "%u.%llu", worker, (unsigned long long)(r->id & UINT64_C(0xffffffffffff)));
-    snprintf(conv, sizeof conv, "%08x", i->conv);
-    return json_pack("{ss ss ss si si ss si si si si si sI sI sI sI sI sI sb sI s[ii]}", "id", id, "conv", conv,
-                     "remote", net_addr_text(&r->remote), "worker", (int)worker, "age_s", (int)(i->age_ms / 1000),
-                     "state", r->state, "streams", (int)i->streams, "srtt_ms", (int)i->srtt_ms, "rto_ms",
-                     (int)i->rto_ms, "inflight", (int)i->inflight, "cwnd", (int)i->cwnd, "rmt_wnd",
-                     (json_int_t)i->rmt_wnd, "queued_bytes", (json_int_t)i->queued, "in_bytes", (json_int_t)i->in_bytes,
-                     "out_bytes", (json_int_t)i->out_bytes, "retrans", (json_int_t)i->retrans, "heard_ms",
-                     (json_int_t)i->heard_ms, "ours", i->peer_is_ours, "memory", (json_int_t)i->memory, "peer_fec",
-                     (int)i->fec_data, (int)i->fec_parity);
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    ctl_answer_error(&q->rq, code, text, ctl_send, q);
 }
 
-static json_t *sessions_json(const struct answers *a, const struct ask *k, unsigned profile)
+bool answer_arg(struct ctl_query *q, const char *name, const char **s)
 {
-    json_t *v = json_array();
+    const json_t *v = q->rq.args ? json_object_get(q->rq.args, name) : NULL;
 
-    for (unsigned w = 0; w < a->sh->n_workers; w++)
-        for (unsigned i = 0; k->lists[w].rows && i < k->lists[w].n; i++)
-            if (k->lists[w].rows[i].tunnel == profile)
-                json_array_append_new(v, row_json(&k->lists[w].rows[i], w));
-    return v;
-}
-
-static json_t *stats_json(const struct answers *a, const struct ask *k, struct tick now)
-{
-    const struct conf *c = a->sh->conf;
-    json_t *profiles = json_array();
-    struct stats total = {0};
-
-    for (unsigned i = 0; i < c->n_profiles; i++) {
-        struct stats s = profile_stats(a, i);
-
-        stats_sum(&total, &s);
-        if (k->profile && strcmp(k->profile, c->profiles[i].name) != 0)
-            continue;
-        json_array_append_new(profiles, json_pack("{ss ss so so}", "name", c->profiles[i].name, "role",
-                                                  c->profiles[i].role == CONF_SERVER ? "server" : "client", "counters",
-                                                  counters_json(&s), "sessions", sessions_json(a, k, i)));
-    }
-    return json_pack("{so so ss sI si ss sb}", "profiles", profiles, "total", counters_json(&total), "version",
-                     KCPTUND_VERSION, "uptime_s", (json_int_t)(tick_since_us(now, a->began) / 1000000), "workers",
-                     (int)a->sh->n_workers, "io", a->sh->io->name, "complete", k->missing == 0);
-}
-
-static void finish(struct answers *a, struct ask *k, struct tick now)
-{
-    json_t *data = stats_json(a, k, now);
-
-    if (data)
-        ctl_answer_profiles(&k->q.rq, data, ctl_send, &k->q);
-    else
-        ctl_answer_error(&k->q.rq, CTL_FAILED, "out of memory", ctl_send, &k->q);
-    ask_end(a, k);
-}
-
-/* ---- asking ---- */
-
-static bool has_profile(const struct answers *a, const char *name)
-{
-    const struct conf *c = a->sh->conf;
-
-    for (unsigned i = 0; i < c->n_profiles; i++)
-        if (!strcmp(c->profiles[i].name, name))
-            return true;
+    *s = json_string_value(v);
+    if (!v || *s)
+        return true;
+    answer_error(q, CTL_BAD_ARGS, "%s: accepted: a string", name);
     return false;
 }
 
-/* False: answered already (with an error); q is still the caller's. */
-static bool begin_stats(struct answers *a, struct ctl_query *q, struct tick now)
+bool answer_arg_tunnel(struct answers *a, struct ctl_query *q, int64_t *tunnel)
 {
-    json_t *profile = q->rq.args ? json_object_get(q->rq.args, "profile") : NULL;
-    struct mail_list m = {.ask = a->next};
-    struct ask *k = a->asks;
+    const char *name;
+    unsigned at = 0;
 
-    if (profile && (!json_is_string(profile) || !has_profile(a, json_string_value(profile)))) {
-        ctl_answer_error(&q->rq, CTL_NOT_FOUND, "no profile of that name", ctl_send, q);
+    *tunnel = LIST_ALL;
+    if (!answer_arg(q, "profile", &name))
+        return false;
+    if (!name)
+        return true;
+    while (answer_tunnels(a, &at, tunnel))
+        if (!strcmp(answer_profile(a, *tunnel)->name, name))
+            return true;
+    answer_error(q, CTL_NOT_FOUND, "no profile of that name");
+    return false;
+}
+
+/* "worker.number": 16 bits, 48 bits. */
+enum { NUMBER_BITS = 48 };
+
+bool answer_arg_session(struct ctl_query *q, int64_t *session)
+{
+    unsigned long long number;
+    unsigned worker;
+    const char *text;
+    int end = 0;
+
+    *session = LIST_ALL;
+    if (!answer_arg(q, "session", &text))
+        return false;
+    if (!text)
+        return true;
+    if (sscanf(text, "%5u.%15llu%n", &worker, &number, &end) != 2 || text[end] || worker > INT16_MAX ||
+        number >> NUMBER_BITS) {
+        answer_error(q, CTL_BAD_ARGS, "session: accepted: an id as `sessions` lists it, such as 0.17");
         return false;
     }
-    while (k < a->asks + ASKS && k->used)
-        k++;
-    if (k == a->asks + ASKS || !(k->lists = calloc(a->sh->n_workers, sizeof *k->lists))) {
-        ctl_answer_error(&q->rq, CTL_BUSY, "too many requests at a time", ctl_send, q);
-        return false;
-    }
-    k->used = true;
-    k->number = a->next++;
-    k->q = *q;
-    k->profile = profile ? json_string_value(profile) : NULL;
-    k->until = tick_add_us(now, WAIT_US);
-    for (unsigned i = 0; i < a->sh->n_workers; i++)
-        k->missing +=
-            post_put(a->sh->post, a->sh->n_workers, i, MAIL_LIST, bytes_of(&m, sizeof m), bytes_of(NULL, 0)) == 0;
+    *session = (int64_t)worker << NUMBER_BITS | (int64_t)number;
     return true;
 }
 
-void answers_serve(struct answers *a, struct tick now)
+void answer_session_text(uint64_t id, char out[32])
 {
-    struct ctl_query q;
+    snprintf(out, 32, "%u.%llu", (unsigned)(id >> NUMBER_BITS),
+             (unsigned long long)(id & ((UINT64_C(1) << NUMBER_BITS) - 1)));
+}
 
-    while (ctl_next(a->ctl, &q) == 0) {
-        if (strcmp(q.rq.cmd, "stats") != 0)
-            ctl_answer_error(&q.rq, CTL_UNKNOWN_COMMAND, "this daemon knows: stats", ctl_send, &q);
-        else if (begin_stats(a, &q, now))
-            continue;
-        ctl_done(&q);
+/* ---- what waits for workers ---- */
+
+static struct ask *free_ask(struct answers *a)
+{
+    for (unsigned i = 0; i < ANSWER_ASKS; i++)
+        if (!a->asks[i].used)
+            return &a->asks[i];
+    return NULL;
+}
+
+bool answer_ask(struct answers *a, struct ctl_query *q, const struct mail_list *m, answer_finish_fn *finish,
+                struct tick now)
+{
+    struct shared *sh = a->p.sh;
+    struct ask *k = free_ask(a);
+    struct mail_list letter = *m;
+
+    if (k) {
+        k->lists = calloc(sh->n_workers, sizeof *k->lists);
+        k->answered = calloc(sh->n_workers, sizeof *k->answered);
     }
-    for (unsigned i = 0; i < ASKS; i++)
-        if (a->asks[i].used && (!a->asks[i].missing || !tick_before(now, a->asks[i].until)))
-            finish(a, &a->asks[i], now);
+    if (!k || !k->lists || !k->answered) {
+        if (k) {
+            free(k->lists);
+            free(k->answered);
+            *k = (struct ask){0};
+        }
+        answer_error(q, CTL_BUSY, "too many requests at a time");
+        return false;
+    }
+    k->used = true;
+    k->number = letter.ask = a->next++;
+    k->q = *q;
+    k->tunnel = m->tunnel;
+    k->session = m->session;
+    k->finish = finish;
+    k->until = tick_add_us(now, WAIT_US);
+    letter.max = MAX(ANSWER_ROWS / sh->n_workers, 1u);
+    for (unsigned i = 0; i < sh->n_workers; i++) {
+        k->missing++; /* a letter that finds no room is one that is not answered */
+        post_put(sh->post, sh->n_workers, i, MAIL_LIST, bytes_of(&letter, sizeof letter), bytes_of(NULL, 0));
+    }
+    return true;
+}
+
+void answer_completeness(const struct answers *a, const struct ask *k, json_t *data)
+{
+    bool more = false;
+
+    for (unsigned i = 0; i < a->p.sh->n_workers; i++)
+        more |= k->lists[i].more;
+    json_object_set_new(data, "complete", json_boolean(!k->missing));
+    json_object_set_new(data, "truncated", json_boolean(more));
+}
+
+const void *answer_row(const struct answers *a, const struct ask *k, size_t size, struct row_at *at)
+{
+    while (at->worker < a->p.sh->n_workers && at->i >= k->lists[at->worker].n)
+        *at = (struct row_at){at->worker + 1, 0};
+    return at->worker < a->p.sh->n_workers ? (const char *)k->lists[at->worker].rows + at->i++ * size : NULL;
 }
 
 void answers_listed(struct answers *a, const struct mail_listed *m)
 {
-    for (unsigned i = 0; i < ASKS; i++) {
+    for (unsigned i = 0; i < ANSWER_ASKS; i++) {
         struct ask *k = &a->asks[i];
 
-        if (k->used && k->number == m->ask && !k->lists[m->worker].rows) {
+        if (k->used && k->number == m->ask && !k->answered[m->worker]) {
             k->lists[m->worker] = *m;
+            k->answered[m->worker] = true;
             k->missing--;
             return;
         }
@@ -214,19 +220,92 @@ void answers_listed(struct answers *a, const struct mail_listed *m)
     free(m->rows); /* asked too long ago */
 }
 
+/* ---- serving ---- */
+
+/* Runs a command. True: the query is done. */
+static bool run(struct answers *a, struct ctl_query *q, struct tick now)
+{
+    for (const struct command *c = commands; c < commands + LEN(commands); c++) {
+        if (strcmp(q->rq.cmd, c->name) != 0)
+            continue;
+        if (c->reads || q->ctl == a->p.control)
+            return c->run(a, q, now);
+        answer_error(q, CTL_DENIED, "this socket is for reading; %s takes the control socket", c->name);
+        return true;
+    }
+    answer_error(q, CTL_UNKNOWN_COMMAND, "no such command");
+    return true;
+}
+
+static void serve(struct answers *a, struct ctl *ctl, struct tick now)
+{
+    struct ctl_query q;
+
+    if (!ctl)
+        return;
+    ctl_step(ctl, now);
+    while (ctl_next(ctl, &q) == 0)
+        if (run(a, &q, now))
+            ctl_done(&q);
+}
+
+void answers_serve(struct answers *a, struct tick now)
+{
+    clock_look(&a->clock, now);
+    serve(a, a->p.control, now);
+    serve(a, a->p.stats, now);
+    for (unsigned i = 0; i < ANSWER_ASKS; i++) {
+        struct ask *k = &a->asks[i];
+
+        if (!k->used || (k->missing && tick_before(now, k->until)))
+            continue;
+        k->finish(a, k, now);
+        ask_end(a, k);
+    }
+}
+
 void answers_log_counters(struct answers *a)
 {
     char line[4096];
-    struct stats total = {0};
+    struct stats total = answer_stats(a, LIST_ALL);
     size_t n = 0;
 
-    for (unsigned i = 0; i < a->sh->conf->n_profiles; i++) {
-        struct stats s = profile_stats(a, i);
-
-        stats_sum(&total, &s);
-    }
     for (size_t i = 0; i < stats_count && n < sizeof line; i++)
         n += (size_t)snprintf(line + n, sizeof line - n, "%s%s:%llu", i ? " " : "", stats_info[i].name,
                               (unsigned long long)stat_get(&total, i));
     log_info("counters: %s", line);
+}
+
+/* ---- tunnels ---- */
+
+const struct conf_profile *answer_profile(const struct answers *a, int64_t tunnel)
+{
+    const struct conf *c = a->p.sh->conf;
+
+    return tunnel >= 0 && tunnel < c->n_profiles ? &c->profiles[tunnel] : NULL;
+}
+
+bool answer_tunnels(const struct answers *a, unsigned *at, int64_t *tunnel)
+{
+    *tunnel = *at;
+    return (*at)++ < a->p.sh->conf->n_profiles;
+}
+
+struct stats answer_stats(const struct answers *a, int64_t tunnel)
+{
+    struct stats sum = {0};
+
+    for (unsigned i = 0; i < a->p.sh->n_workers; i++)
+        for (unsigned t = 0; t < a->p.sh->conf->n_profiles; t++)
+            if (tunnel == LIST_ALL || tunnel == t)
+                stats_sum(&sum, a->p.sh->workers[i]->tunnels[t]->stats);
+    return sum;
+}
+
+bool answer_drains(const struct answers *a, int64_t tunnel)
+{
+    for (unsigned i = 0; i < a->n_drained; i++)
+        if (a->drained[i] == tunnel)
+            return true;
+    return false;
 }

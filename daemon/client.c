@@ -32,6 +32,7 @@ struct client {
     struct name remote;
     struct slot *slots; /* conf->conn of them; those of this worker are in use */
     uint16_t next; /* whose turn it is */
+    bool closed;
 };
 
 static unsigned slot_worker(const struct client *c, unsigned slot)
@@ -40,6 +41,12 @@ static unsigned slot_worker(const struct client *c, unsigned slot)
 }
 
 static void on_retry(struct timer *tm);
+
+/* Whether local connections arrive at this worker. */
+static bool is_home(const struct tunnel *t)
+{
+    return t->w->id == t->index % t->w->sh->n_workers;
+}
 
 /* A reset, so that it does not look like a stream that ended. */
 static void refuse(int fd)
@@ -91,7 +98,7 @@ int client_new(struct client **cp, struct tunnel *t)
         c->slots[i].client = c;
         c->slots[i].retry.fire = on_retry;
     }
-    return t->w->id == t->index % t->w->sh->n_workers ? listen_local(c) : 0;
+    return is_home(t) ? listen_local(c) : 0;
 }
 
 struct client *client_free(struct client *c)
@@ -112,7 +119,7 @@ static void drop_waiting(struct slot *s)
     s->n_fds = s->cap_fds = 0;
 }
 
-void client_drain(struct client *c)
+static void stop_listening(struct client *c)
 {
     const char *path = c->tunnel->conf->localaddr.path;
 
@@ -123,9 +130,28 @@ void client_drain(struct client *c)
     c->tunnel->w->ops->del(c->tunnel->w->io, &c->src);
 }
 
+static void begin_again(struct client *c)
+{
+    struct tunnel *t = c->tunnel;
+
+    if (!is_home(t) || c->src.fd >= 0) /* once the old listener is gone, if it still dies */
+        return;
+    if (listen_local(c))
+        log_error("%s: cannot listen again: %s", t->conf->name, err_text());
+}
+
+void client_drain(struct client *c, bool on)
+{
+    if (on)
+        stop_listening(c);
+    else
+        begin_again(c);
+}
+
 void client_close(struct client *c)
 {
-    client_drain(c);
+    c->closed = true;
+    stop_listening(c);
     for (unsigned i = 0; i < c->tunnel->conf->conn; i++) {
         worker_cancel(c->tunnel->w, &c->slots[i].retry);
         drop_waiting(&c->slots[i]);
@@ -134,7 +160,11 @@ void client_close(struct client *c)
 
 void client_gone(struct io_src *s)
 {
+    struct client *c = CONTAINER(s, struct client, src);
+
     s->fd = -1;
+    if (!c->tunnel->draining && !c->closed)
+        begin_again(c);
 }
 
 /* ---- dialling ---- */
@@ -241,6 +271,7 @@ static void back_off(struct slot *s, const char *why)
     s->backoff_ms = s->backoff_ms ? MIN(s->backoff_ms * 2, (uint32_t)BACKOFF_MAX_MS) : BACKOFF_MIN_MS;
     log_warning("%s: cannot dial %s: %s; again in about %u ms", t->conf->name, t->conf->remoteaddr.host, why,
                 s->backoff_ms);
+    trouble_dial(&t->trouble, why, w->now);
     if (tick_since_us(w->now, s->since) >= t->conf->dialtimeout * UINT64_C(1000000)) {
         stat_add(&t->stats->dial_errors, s->n_fds);
         drop_waiting(s);
@@ -317,7 +348,7 @@ void client_take(struct client *c, unsigned slot, int fd)
 
     if (s->peer && !tick_before(w->now, s->peer->expires))
         s->peer = NULL; /* it goes on with the streams it has */
-    if (w->draining || !wait_in(s, fd)) {
+    if (c->tunnel->draining || !wait_in(s, fd)) {
         refuse(fd);
         return;
     }

@@ -8,7 +8,7 @@
 int client_new(struct client **cp, struct tunnel *t);   /* 0, -errno */
 struct client *client_free(struct client *c);
 void client_close(struct client *c);                    /* stops listening, drops what waits */
-void client_drain(struct client *c);                    /* stops listening */
+void client_drain(struct client *c, bool on);           /* stops listening, or begins again */
 void client_on_accept(struct io_src *s, const struct io_event *ev);
 /* A local connection for a slot of this worker; takes fd. */
 void client_take(struct client *c, unsigned slot, int fd);

@@ -412,7 +412,7 @@ int ctl_new(struct ctl **cp, const struct ctl_params *p)
     c->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (c->again < 0 || c->epoll < 0)
         return err_say(-errno, "control socket");
-    r = ctl_socket_open(&c->listener, p->path, p->mode);
+    r = ctl_socket_open(&c->listener, p->path, p->mode, p->group);
     if (!r)
         r = watch(c, c->listener.fd, ID_LISTENER);
     if (!r)

@@ -21,6 +21,7 @@ struct ctl;
 struct ctl_params {
     const char *path;             /* copied */
     mode_t mode;                  /* of the socket: 0660 */
+    const char *group;            /* the socket's, where there is a group of that name; NULL: the process's */
 };
 
 /* Replaces a socket that nobody listens on any more; anything else at the path is left alone.

@@ -2,7 +2,9 @@
 #include "daemon/ctl_socket.h"
 
 #include "core/base/err.h"
+#include "daemon/log.h"
 
+#include <grp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -40,7 +42,16 @@ static int remove_stale(const struct sockaddr_un *a)
     return 0;
 }
 
-static int bind_and_listen(struct ctl_socket *s, const struct sockaddr_un *a, mode_t mode)
+/* Not being allowed to is no failure: who is in the group just has to ask another way. */
+static void give_to_group(const char *path, const char *group)
+{
+    const struct group *g = group ? getgrnam(group) : NULL;
+
+    if (g && g->gr_gid != getegid() && lchown(path, (uid_t)-1, g->gr_gid))
+        log_warning("control socket %s: cannot give it to group %s: %s", path, group, strerror(errno));
+}
+
+static int bind_and_listen(struct ctl_socket *s, const struct sockaddr_un *a, mode_t mode, const char *group)
 {
     struct stat st;
 
@@ -55,12 +66,13 @@ static int bind_and_listen(struct ctl_socket *s, const struct sockaddr_un *a, mo
         return s->path ? -errno : -ENOMEM;
     s->dev = st.st_dev;
     s->ino = st.st_ino;
+    give_to_group(a->sun_path, group);
     if (listen(s->fd, BACKLOG) || chmod(a->sun_path, mode))
         return -errno;
     return 0;
 }
 
-int ctl_socket_open(struct ctl_socket *s, const char *path, mode_t mode)
+int ctl_socket_open(struct ctl_socket *s, const char *path, mode_t mode, const char *group)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     int r;
@@ -72,7 +84,7 @@ int ctl_socket_open(struct ctl_socket *s, const char *path, mode_t mode)
     r = remove_stale(&a);
     if (r)
         return r;
-    r = bind_and_listen(s, &a, mode);
+    r = bind_and_listen(s, &a, mode, group);
     if (r) {
         ctl_socket_close(s);
         return err_say(r, "control socket %s", path);

@@ -12,7 +12,7 @@ struct ctl_socket {               /* fd -1: not open */
 };
 
 /* As ctl_new(). Nobody the mode keeps out gets in before it counts. */
-int ctl_socket_open(struct ctl_socket *s, const char *path, mode_t mode);
+int ctl_socket_open(struct ctl_socket *s, const char *path, mode_t mode, const char *group);
 /* Removes the path only if it is still ours. */
 void ctl_socket_close(struct ctl_socket *s);
 

@@ -10,7 +10,7 @@
 enum mail_type {
     MAIL_DATAGRAM = 1,            /* mail_datagram, then the opened payload */
     MAIL_STREAM,                  /* mail_stream: a local connection for the client session in a slot */
-    MAIL_LIST,                    /* mail_list: main asks for the sessions */
+    MAIL_LIST,                    /* mail_list: main asks for rows (report.h), or for something to be done */
     MAIL_LISTED,                  /* mail_listed: the answer */
     MAIL_DRAIN,                   /* mail_drain: finish what runs, take nothing new */
     MAIL_STOP,                    /* end now */
@@ -29,22 +29,28 @@ struct mail_stream {
     int32_t fd;
 };
 
-struct session_row {
-    uint64_t id;
-    uint32_t tunnel;
-    struct sockaddr_any remote;
-    const char *state;            /* a constant */
-    struct session_info info;
+enum list_kind {                  /* what main asks for, and the rows of the answer */
+    LIST_SESSIONS,                /* session_row */
+    LIST_STREAMS,                 /* stream_row */
+    LIST_FACTS,                   /* tunnel_row: for kcptunctl doctor */
+    LIST_KICK,                    /* ends the sessions asked for; session_row of each */
+    LIST_DRAIN, LIST_UNDRAIN,     /* of tunnels; no rows */
 };
+
+enum { LIST_ALL = -1 };
 
 struct mail_list {
     uint64_t ask;                 /* comes back in the answer */
+    enum list_kind kind;
+    uint32_t max;                 /* rows at most */
+    int64_t tunnel, session;      /* only of this one, or LIST_ALL */
 };
 
 struct mail_listed {
     uint64_t ask;
     uint32_t worker, n;
-    struct session_row *rows;     /* malloc'ed; the receiver's */
+    bool more;                    /* there were more than `max` */
+    void *rows;                   /* malloc'ed; the receiver's. NULL: none, or out of memory */
 };
 
 struct mail_drain {

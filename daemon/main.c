@@ -29,7 +29,7 @@ enum { FILES_WANTED = 1 << 20, POOL_MIN = 8 << 20, TIDY_US = 5000000, HOLES_MIN 
 struct daemon {
     struct shared sh;
     struct conf *conf;
-    struct ctl *ctl;
+    struct ctl *ctl, *stats; /* control sockets: for everything, for reading only */
     struct answers *answers;
     int signals;
     unsigned running; /* workers whose thread goes on */
@@ -304,10 +304,11 @@ static void give_back(struct daemon *d, struct tick now)
 
 static void loop(struct daemon *d)
 {
-    struct pollfd fds[3] = {
+    struct pollfd fds[] = {
         {.fd = d->signals, .events = POLLIN},
         {.fd = d->running ? post_fd(d->sh.post, d->sh.n_workers) : -1, .events = POLLIN},
         {.fd = d->ctl ? ctl_fd(d->ctl) : -1, .events = POLLIN},
+        {.fd = d->stats ? ctl_fd(d->stats) : -1, .events = POLLIN},
     };
 
     while (d->running) {
@@ -318,10 +319,7 @@ static void loop(struct daemon *d)
         if (fds[0].revents)
             on_signal(d);
         on_letters(d);
-        if (d->ctl) {
-            ctl_step(d->ctl, io_now());
-            answers_serve(d->answers, io_now());
-        }
+        answers_serve(d->answers, io_now());
         give_back(d, io_now());
         post_publish(d->sh.post, d->sh.n_workers);
     }
@@ -344,17 +342,31 @@ static int block_signals(struct daemon *d)
     return d->signals < 0 ? err_say(-errno, "signalfd") : 0;
 }
 
+static int open_control(struct daemon *d)
+{
+    const struct conf_global *g = &d->conf->global;
+    struct answers_params ap = {.sh = &d->sh};
+    int r = 0;
+
+    if (*g->control)
+        r = ctl_new(&d->ctl, &(struct ctl_params){.path = g->control, .mode = 0660, .group = "kcptun"});
+    if (!r && *g->stats)
+        r = ctl_new(&d->stats, &(struct ctl_params){.path = g->stats, .mode = 0666});
+    if (r)
+        return err_pass(r);
+    ap.control = d->ctl;
+    ap.stats = d->stats;
+    return answers_new(&d->answers, &ap);
+}
+
 static int run(struct daemon *d)
 {
-    const char *control = d->conf->global.control;
     int r = block_signals(d);
 
     if (!r)
         r = prepare(d);
-    if (!r && *control)
-        r = ctl_new(&d->ctl, &(struct ctl_params){.path = control, .mode = 0660});
     if (!r)
-        r = answers_new(&d->answers, &d->sh, d->ctl);
+        r = open_control(d);
     if (!r)
         r = start_workers(d);
     if (r) {
@@ -381,6 +393,7 @@ static void clean(struct daemon *d)
     free(d->sh.workers);
     answers_free(d->answers);
     ctl_free(d->ctl);
+    ctl_free(d->stats);
     resolver_free(d->sh.resolver);
     limits_free(d->sh.limits);
     for (unsigned i = 0; d->sh.steers && i < d->conf->n_profiles; i++)

@@ -22,6 +22,8 @@ struct relay {
     struct list waiting; /* in tunnel->waiting while the target's name is resolved */
     unsigned tried; /* addresses of the target */
     int failed; /* the address before was refused: its socket is being closed */
+    struct tick since;
+    uint64_t in_bytes, out_bytes; /* into the connection, and out of it */
     bool connected;
     bool reading, writing; /* asked of io */
     bool in_done; /* local end-of-file seen: our direction of the stream is finished */
@@ -59,6 +61,7 @@ static struct relay *relay_new(struct peer *p, struct smux_stream *st)
     r->peer = p;
     r->st = st;
     r->src.fd = -1;
+    r->since = p->tunnel->w->now;
     r->timer.fire = on_timer;
     r->qpp = p->tunnel->w->sh->qpps[p->tunnel->index][p->key];
     if (r->qpp) {
@@ -192,6 +195,7 @@ static void write_out(struct relay *r)
             return;
         }
         smux_stream_read(r->st, (size_t)k);
+        r->in_bytes += (uint64_t)k;
         worker_touch(worker_of(r), r->peer); /* room, window updates */
     }
     if (smux_stream_eof(r->st))
@@ -244,6 +248,7 @@ static void target_failed(struct relay *r, const char *why)
 
     addr_text_print(a, target, sizeof target);
     log_warning("%s: cannot reach the target %s: %s", relay_text(r), target, why);
+    trouble_dial(&r->peer->tunnel->trouble, why, worker_of(r)->now);
     stat_add(&r->peer->tunnel->stats->dial_errors, 1);
     relay_end(r, true);
 }
@@ -300,12 +305,13 @@ void relay_dial(struct peer *p, struct smux_stream *st)
 {
     struct tunnel *t = p->tunnel;
     struct worker *w = t->w;
-    struct relay *r = w->draining ? NULL : relay_new(p, st);
+    struct relay *r = t->draining ? NULL : relay_new(p, st);
     int k;
 
     if (!r) {
         smux_stream_close(st, false);
         worker_touch(w, p);
+        stat_add(&t->stats->streams_refused, 1);
         return;
     }
     worker_set(w, &r->timer, tick_add_ms(w->now, t->conf->dialtimeout * UINT64_C(1000)));
@@ -382,6 +388,7 @@ static void on_read(struct relay *r, const struct io_event *ev)
     }
     if (r->qpp)
         qpp_encrypt(r->qpp, &r->pad_out, ev->data, ev->data, ev->len);
+    r->out_bytes += ev->len;
     if (smux_stream_write(r->st, bytes_of(ev->data, ev->len)) == -ENOMEM)
         relay_end(r, true);
     else
@@ -425,4 +432,33 @@ void relay_on_stream(struct peer *p, struct smux_stream *st)
         write_out(r);
     if ((ev & SMUX_EV_ROOM) && r->st)
         read_more(r);
+}
+
+/* ---- for people ---- */
+
+static const char *state_text(const struct relay *r)
+{
+    if (!r->connected)
+        return list_linked(&r->waiting) ? "resolving" : "connecting";
+    if (r->in_done || r->out_done)
+        return r->in_done && r->out_done ? "closing" : "half-closed";
+    return "open";
+}
+
+void relay_list(struct peer *p, relay_tell_fn *tell, void *ctx)
+{
+    LIST_EACH(r, &p->relays, struct relay, node) {
+        const struct relay_info i = {
+            .id = smux_stream_id(r->st),
+            .fd = r->src.fd,
+            .state = state_text(r),
+            .age_ms = tick_since_us(worker_of(r)->now, r->since) / 1000,
+            .in_bytes = r->in_bytes,
+            .out_bytes = r->out_bytes,
+            .readable = smux_stream_readable(r->st),
+            .queued = smux_stream_queued(r->st),
+        };
+
+        tell(ctx, &i, p);
+    }
 }

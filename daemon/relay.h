@@ -22,4 +22,15 @@ void relay_abort_all(struct peer *p);
 void relay_on_resolved(struct tunnel *t);
 struct relay *relay_of_src(struct io_src *s);
 
+struct relay_info {               /* for people */
+    uint32_t id;                  /* of the stream */
+    int fd;                       /* of the connection; -1: none now */
+    const char *state;            /* a constant */
+    uint64_t age_ms, in_bytes, out_bytes; /* into the connection; out of it */
+    uint64_t readable, queued;    /* bytes that wait for either way */
+};
+typedef void relay_tell_fn(void *ctx, const struct relay_info *i, struct peer *p);
+/* Tells of every stream of p. */
+void relay_list(struct peer *p, relay_tell_fn *tell, void *ctx);
+
 #endif

@@ -70,10 +70,16 @@ void tunnel_close(struct tunnel *t)
         server_close(t);
 }
 
-void tunnel_drain(struct tunnel *t)
+void tunnel_drain(struct tunnel *t, bool on)
 {
+    if (t->draining == on)
+        return;
+    t->draining = on;
     if (t->client)
-        client_drain(t->client);
+        client_drain(t->client, on);
+    LIST_EACH(p, &t->peers.all, struct peer, all) {
+        worker_touch(t->w, p); /* it may have nothing to stay for */
+    }
 }
 
 /* ---- in ---- */
@@ -96,10 +102,12 @@ static void take(struct tunnel *t, struct io_src *sock, const struct io_event *e
 }
 
 /* Tries the datagrams that the key did not open with the old one, from the copy; in their own place, since what they hold
- * is lent until the turn ends, and the copy lasts no longer than this run. */
-static void take_old(struct tunnel *t, struct io_src *sock, const struct io_event *ev, const struct cipher_pkt *v,
+ * is lent until the turn ends, and the copy lasts no longer than this run. Returns how many that does not open. */
+static unsigned take_old(struct tunnel *t, struct io_src *sock, const struct io_event *ev, const struct cipher_pkt *v,
                      unsigned n)
 {
+    unsigned bad = 0;
+
     for (unsigned i = 0; i < n; i++) {
         struct cipher_pkt one = {.p = v[i].p, .len = v[i].len};
 
@@ -110,8 +118,9 @@ static void take_old(struct tunnel *t, struct io_src *sock, const struct io_even
         if (one.ok)
             take(t, sock, ev, 1, &one);
         else
-            stat_add(&t->stats->in_csum_errors, 1);
+            bad++;
     }
+    return bad;
 }
 
 void tunnel_receive(struct tunnel *t, struct io_src *sock, const struct io_event *ev)
@@ -138,12 +147,12 @@ void tunnel_receive(struct tunnel *t, struct io_src *sock, const struct io_event
         else
             bad++;
     }
+    if (bad && t->ciphers[1] && t->w->scratch)
+        bad = take_old(t, sock, ev, v, n);
     if (!bad)
         return;
-    if (t->ciphers[1] && t->w->scratch)
-        take_old(t, sock, ev, v, n);
-    else
-        stat_add(&t->stats->in_csum_errors, bad);
+    stat_add(&t->stats->in_csum_errors, bad);
+    trouble_stranger(&t->trouble, &ev->from, bad, t->w->now);
 }
 
 void tunnel_receive_failed(struct tunnel *t, struct io_src *sock, int err)
@@ -204,6 +213,7 @@ void tunnel_send(struct tunnel *t, const struct packet_batch *b)
         if (sent == n)
             continue;
         stat_add(&t->stats->send_drops, n - sent);
+        trouble_send(&t->trouble, err, t->w->now);
         log_debug("%s: cannot send: %s", peer_text(p), strerror(-err));
     }
 }
@@ -346,6 +356,10 @@ void peer_serve(struct peer *p)
     } while (r == 0 || st);
     if (r == SESSION_ENDED || session_settle(p->session)) {
         peer_close(p, session_end_text(p->session));
+        return;
+    }
+    if (t->draining && !smux_streams(m) && session_is_drained(p->session)) {
+        peer_close(p, "its tunnel drains, and nothing is left to do");
         return;
     }
     warn_once(p);

@@ -6,6 +6,7 @@
 #include "daemon/name.h"
 #include "daemon/net.h"
 #include "daemon/peers.h"
+#include "daemon/trouble.h"
 #include "daemon/worker.h"
 
 struct client;
@@ -31,14 +32,16 @@ struct tunnel {
     struct list waiting;          /* relays that wait for them */
     struct client *client;        /* client */
     struct tick disowned;         /* server: see server.c */
+    bool draining;                /* takes no new sessions and streams; a session ends with its last stream */
+    struct trouble trouble;
 };
 
 int tunnel_new(struct tunnel **tp, struct worker *w, unsigned index); /* 0, -errno */
 struct tunnel *tunnel_free(struct tunnel *t);         /* its sockets must be gone */
 /* Closes sockets and sessions; what they hold is freed as IO_GONE arrives. */
 void tunnel_close(struct tunnel *t);
-/* Takes no new sessions and streams. */
-void tunnel_drain(struct tunnel *t);
+/* Takes no new sessions and streams, or does again. */
+void tunnel_drain(struct tunnel *t, bool on);
 
 /* A run of datagrams from a socket. */
 void tunnel_receive(struct tunnel *t, struct io_src *sock, const struct io_event *ev);

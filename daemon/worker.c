@@ -6,6 +6,7 @@
 #include "daemon/flow.h"
 #include "daemon/log.h"
 #include "daemon/relay.h"
+#include "daemon/report.h"
 #include "daemon/server.h"
 
 #include <sched.h>
@@ -162,29 +163,6 @@ static void on_event(struct worker *w, struct io_event *ev)
 
 /* ---- letters ---- */
 
-static void on_list(struct worker *w, const struct mail_list *m)
-{
-    struct mail_listed a = {.ask = m->ask, .worker = w->id};
-    struct session_row *row = calloc(w->n_peers + 1, sizeof *row);
-
-    for (unsigned i = 0; row && i < w->n_tunnels; i++) {
-        LIST_EACH(p, &w->tunnels[i]->peers.all, struct peer, all) {
-            row[a.n] = (struct session_row){
-                .id = (uint64_t)w->id << 48 | p->id,
-                .tunnel = i,
-                .remote = p->remote,
-                .state = !p->heard     ? "opening"
-                         : w->draining ? "draining"
-                                       : "live",
-            };
-            session_info(p->session, &row[a.n++].info, w->now);
-        }
-    }
-    a.rows = row;
-    if (post_put(w->sh->post, w->id, w->sh->n_workers, MAIL_LISTED, bytes_of(&a, sizeof a), bytes_of(NULL, 0)))
-        free(row);
-}
-
 static void on_letter(struct worker *w, enum mail_type type, struct bytes rec)
 {
     switch (type) {
@@ -201,13 +179,13 @@ static void on_letter(struct worker *w, enum mail_type type, struct bytes rec)
         break;
     }
     case MAIL_LIST:
-        on_list(w, (const void *)rec.p);
+        report_list(w, (const void *)rec.p);
         break;
     case MAIL_DRAIN:
         w->draining = true;
         w->drain_until = ((const struct mail_drain *)(const void *)rec.p)->until;
         for (unsigned i = 0; i < w->n_tunnels; i++)
-            tunnel_drain(w->tunnels[i]);
+            tunnel_drain(w->tunnels[i], true);
         break;
     case MAIL_STOP:
         w->stop = true;

@@ -480,6 +480,11 @@ unsigned fec_decoder_groups(const struct fec_decoder *d)
     return d->groups.n_out;
 }
 
+uint32_t fec_decoder_newest(const struct fec_decoder *d)
+{
+    return d->newest;
+}
+
 void fec_decoder_rest(struct fec_decoder *d)
 {
     put_given(d);

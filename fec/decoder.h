@@ -38,6 +38,7 @@ void fec_decoder_settle(struct fec_decoder *d); /* out of memory: the group is d
 void fec_decoder_shape(const struct fec_decoder *d, unsigned *data, unsigned *parity, bool *sure);
 struct fec_decoder_counts fec_decoder_take_counts(struct fec_decoder *d);
 unsigned fec_decoder_groups(const struct fec_decoder *d); /* open now */
+uint32_t fec_decoder_newest(const struct fec_decoder *d); /* number of the newest group seen */
 /* The flow is at rest, so all that was lost has been repaired otherwise: gives open groups up, and their memory back. */
 void fec_decoder_rest(struct fec_decoder *d);
 size_t fec_decoder_memory(const struct fec_decoder *d); /* heap bytes; no pool buffers, no shared codec (rs_memory()) */

@@ -129,7 +129,7 @@ static int begin(void **state)
     (void)state;
     n_held = n_echoed = 0;
     now = (struct tick){5000000};
-    return ctl_new(&ctl, &(struct ctl_params){path, 0660});
+    return ctl_new(&ctl, &(struct ctl_params){.path = path, .mode = 0660});
 }
 
 static int end(void **state)
@@ -483,23 +483,23 @@ static void test_path(void **state)
     (void)state;
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0660);
-    assert_int_equal(ctl_new(&second, &(struct ctl_params){path, 0660}), -EADDRINUSE);
-    assert_int_equal(ctl_new(&second, &(struct ctl_params){dir, 0660}), -EEXIST);
+    assert_int_equal(ctl_new(&second, &(struct ctl_params){.path = path, .mode = 0660}), -EADDRINUSE);
+    assert_int_equal(ctl_new(&second, &(struct ctl_params){.path = dir, .mode = 0660}), -EEXIST);
     snprintf(file, sizeof file, "%s/file", dir);
     fd = open(file, O_CREAT | O_WRONLY, 0600);
     assert_int_equal(write(fd, "keep", 4), 4);
-    assert_int_equal(ctl_new(&second, &(struct ctl_params){file, 0660}), -EEXIST);
+    assert_int_equal(ctl_new(&second, &(struct ctl_params){.path = file, .mode = 0660}), -EEXIST);
     assert_int_equal(fstat(fd, &st), 0);
     assert_int_equal(st.st_size * (off_t)st.st_nlink, 4);
     close(fd);
     unlink(file);
     assert_int_equal(symlink(path, file), 0); /* not followed */
-    assert_int_equal(ctl_new(&second, &(struct ctl_params){file, 0660}), -EEXIST);
+    assert_int_equal(ctl_new(&second, &(struct ctl_params){.path = file, .mode = 0660}), -EEXIST);
     unlink(file);
     memset(text, 'a', 200);
     text[200] = 0;
-    assert_int_equal(ctl_new(&second, &(struct ctl_params){text, 0660}), -ENAMETOOLONG);
-    assert_int_equal(ctl_new(&second, &(struct ctl_params){"/nonexistent/socket", 0660}), -ENOENT);
+    assert_int_equal(ctl_new(&second, &(struct ctl_params){.path = text, .mode = 0660}), -ENAMETOOLONG);
+    assert_int_equal(ctl_new(&second, &(struct ctl_params){.path = "/nonexistent/socket", .mode = 0660}), -ENOENT);
     assert_null(second);
 }
 
@@ -520,7 +520,7 @@ static void test_stale(void **state)
     assert_int_equal(access(path, F_OK), 0);
     unlink(moved);
     close(fd); /* and now it is stale */
-    assert_int_equal(ctl_new(&ctl, &(struct ctl_params){path, 0660}), 0);
+    assert_int_equal(ctl_new(&ctl, &(struct ctl_params){.path = path, .mode = 0660}), 0);
     fd = dial();
     say(fd, "{\"v\":1,\"id\":1,\"cmd\":\"echo\"}\n");
     assert_true(hear(fd, text, sizeof text, NULL) > 0);
