@@ -104,7 +104,7 @@ static void take(struct tunnel *t, struct io_src *sock, const struct io_event *e
 /* Tries the datagrams that the key did not open with the old one, from the copy; in their own place, since what they hold
  * is lent until the turn ends, and the copy lasts no longer than this run. Returns how many that does not open. */
 static unsigned take_old(struct tunnel *t, struct io_src *sock, const struct io_event *ev, const struct cipher_pkt *v,
-                     unsigned n)
+                         unsigned n)
 {
     unsigned bad = 0;
 
