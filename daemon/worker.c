@@ -16,7 +16,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-enum { EVENTS = 64, LETTERS = 512, SMALL_BUF = 240, OVERSLEPT_US = 10000 };
+enum { EVENTS = 64, LETTERS = 512, SMALL_BUF = 240, AGE_MS = 2000, OVERSLEPT_US = 10000 };
 
 /* ---- services ---- */
 
@@ -77,7 +77,24 @@ struct packet_batch *worker_batch(struct worker *w, struct tunnel *t, unsigned k
 
 bool worker_is_tight(const struct worker *w)
 {
-    return buf_pool_memory(w->pool) > w->sh->memory / 5 * 4;
+    return buf_pool_used(w->pool) > w->sh->memory / 5 * 4;
+}
+
+/* ---- memory kept for the next burst ---- */
+
+static void age_pools(struct timer *t)
+{
+    struct worker *w = CONTAINER(t, struct worker, age);
+
+    buf_pool_age(w->pool);
+    buf_pool_age(w->small);
+}
+
+/* A worker without spare memory is not woken for it. */
+static void watch_pools(struct worker *w)
+{
+    if (!list_linked(&w->age.t.node) && (buf_pool_has_spare(w->pool) || buf_pool_has_spare(w->small)))
+        worker_set(w, &w->age, tick_add_ms(w->now, AGE_MS));
 }
 
 /* ---- events ---- */
@@ -252,6 +269,7 @@ static int turn(struct worker *w, struct tick until)
     read_letters(w);
     fire_timers(w);
     serve_touched(w);
+    watch_pools(w);
     post_publish(w->sh->post, w->id);
     return 0;
 }
@@ -421,6 +439,7 @@ int worker_start(struct worker **wp, struct shared *sh, unsigned id)
     w->ops = sh->io;
     w->wake.fd = w->answers.fd = -1;
     list_init(&w->dirty);
+    w->age.fire = age_pools;
     sem_init(&w->ready, 0, 0);
     r = pthread_create(&w->thread, NULL, run, w);
     if (r) {

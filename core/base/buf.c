@@ -1,4 +1,4 @@
-/* core/base/buf.c - pools over slabs that go back to the system when they are empty; piece queues. */
+/* core/base/buf.c - pools over slabs that go back to the system when they have been empty for a while; piece queues. */
 #include "core/base/buf.h"
 
 #include <assert.h>
@@ -25,7 +25,7 @@
 
 enum {
     SLAB_SIZE = 256 * 1024, /* also its alignment: a buffer finds its slab by masking its address */
-    KEEP_SLABS = 1, /* empty slabs a pool keeps against thrashing */
+    KEEP_MIN = 1, /* slabs a pool keeps though they are empty */
     PIECES_MIN = 8,
 };
 
@@ -40,6 +40,7 @@ struct buf_pool {
     struct buf_pool *small; /* NULL, or for what fits there */
     size_t size, stride, per_slab, limit;
     size_t n_slabs, n_empty, in_use;
+    size_t peak, keep; /* most slabs in use since the last call of buf_pool_age(); what remains of the peaks before */
     struct list partial;
 };
 
@@ -71,6 +72,7 @@ static void slab_free(struct buf_pool *p, struct slab *s)
     UNPOISON(s, SLAB_SIZE);
     free(s);
     p->n_slabs--;
+    p->n_empty--;
 }
 
 struct buf_pool *buf_pool_free(struct buf_pool *p)
@@ -98,6 +100,29 @@ size_t buf_pool_in_use(const struct buf_pool *p)
 size_t buf_pool_memory(const struct buf_pool *p)
 {
     return p->n_slabs * SLAB_SIZE;
+}
+
+static size_t slabs_used(const struct buf_pool *p)
+{
+    return p->n_slabs - p->n_empty;
+}
+
+size_t buf_pool_used(const struct buf_pool *p)
+{
+    return slabs_used(p) * SLAB_SIZE;
+}
+
+bool buf_pool_has_spare(const struct buf_pool *p)
+{
+    return p->n_slabs > MAX(slabs_used(p), KEEP_MIN);
+}
+
+void buf_pool_age(struct buf_pool *p)
+{
+    p->keep = MAX(MAX(p->peak, p->keep / 2), KEEP_MIN);
+    p->peak = slabs_used(p);
+    while (p->n_slabs > p->keep) /* then one is empty, and empty ones are last */
+        slab_free(p, CONTAINER(p->partial.prev, struct slab, node));
 }
 
 void buf_pool_set_limit(struct buf_pool *p, size_t limit)
@@ -133,8 +158,10 @@ struct buf *buf_get(struct buf_pool *p)
         s = slab_new(p);
     if (!s)
         return NULL;
-    if (s->in_use++ == 0)
+    if (s->in_use++ == 0) {
         p->n_empty--;
+        p->peak = MAX(p->peak, slabs_used(p));
+    }
     if (s->free) {
         b = s->free;
         UNPOISON(b, offsetof(struct buf, mem) + p->size);
@@ -180,10 +207,6 @@ void buf_put(struct buf *b)
         list_push_front(&p->partial, &s->node);
     if (s->in_use)
         return;
-    if (p->n_empty >= KEEP_SLABS) {
-        slab_free(p, s);
-        return;
-    }
     p->n_empty++;
     /* an empty slab is used last, so that the others get a chance to empty */
     list_del(&s->node);

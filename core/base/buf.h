@@ -11,6 +11,8 @@
 #include "core/base/bytes.h"
 #include "core/base/list.h"
 
+#include <stdbool.h>
+
 struct buf_pool;
 
 struct buf {                      /* one buffer; exactly one owner */
@@ -26,6 +28,11 @@ struct buf_pool *buf_pool_free(struct buf_pool *p);
 size_t buf_pool_size(const struct buf_pool *p);    /* bytes one buffer holds */
 size_t buf_pool_in_use(const struct buf_pool *p);  /* buffers out */
 size_t buf_pool_memory(const struct buf_pool *p);  /* bytes held from the system */
+size_t buf_pool_used(const struct buf_pool *p);    /* those of them that hold a buffer which is out */
+/* Memory that was in use once stays with the pool for the next burst until it has aged: each call gives back what exceeds
+ * the use since the last call, and half of what was kept before. Due from time to time while there is spare memory. */
+void buf_pool_age(struct buf_pool *p);
+bool buf_pool_has_spare(const struct buf_pool *p);
 void buf_pool_set_limit(struct buf_pool *p, size_t limit);
 /* Lets p serve short requests from `small`, whose buffers are smaller (borrowed for life). */
 void buf_pool_set_small(struct buf_pool *p, struct buf_pool *small);

@@ -46,9 +46,90 @@ static void test_pool_limit(void **state)
     }
     buf_put(NULL);
     assert_int_equal(buf_pool_in_use(p), 0);
-    assert_int_equal(buf_pool_memory(p), SLAB); /* one empty slab stays, against thrashing */
+    assert_int_equal(buf_pool_used(p), 0);
     assert_null(buf_pool_free(p));
     assert_null(buf_pool_free(NULL));
+}
+
+static struct buf *take(struct buf_pool *p, unsigned n)
+{
+    struct buf *all = NULL;
+
+    while (n--) {
+        struct buf *b = buf_get(p);
+
+        assert_non_null(b);
+        b->next = all;
+        all = b;
+    }
+    return all;
+}
+
+static void give(struct buf *all)
+{
+    while (all) {
+        struct buf *b = all;
+
+        all = b->next;
+        buf_put(b);
+    }
+}
+
+/* Bursts that come again find the memory of the last one; when they stop, all of it but a slab is gone after few ages. */
+static void test_pool_ages(void **state)
+{
+    enum { MOST = 20 * SLAB / 2048 };
+    struct buf_pool *p = buf_pool_new(2048, 0);
+    size_t high = 0;
+    unsigned ages = 0;
+
+    (void)state;
+    assert_false(buf_pool_has_spare(p));
+    for (unsigned i = 0; i < 10; i++) {
+        struct buf *all = take(p, MOST);
+
+        high = high ? high : buf_pool_memory(p);
+        assert_true(high >= 20 * SLAB);
+        assert_int_equal(buf_pool_memory(p), high);
+        assert_int_equal(buf_pool_used(p), high);
+        assert_false(buf_pool_has_spare(p));
+        give(all);
+        assert_int_equal(buf_pool_used(p), 0);
+        assert_true(buf_pool_has_spare(p));
+        buf_pool_age(p);
+        assert_int_equal(buf_pool_memory(p), high);
+    }
+    give(take(p, MOST / 4)); /* less is needed: half goes, then what this needs stays */
+    buf_pool_age(p);
+    assert_true(buf_pool_memory(p) >= high / 4 && buf_pool_memory(p) <= high / 2);
+    while (buf_pool_has_spare(p)) {
+        size_t before = buf_pool_memory(p);
+
+        buf_pool_age(p);
+        assert_true(buf_pool_memory(p) <= before);
+        assert_true(++ages < 10);
+    }
+    assert_int_equal(buf_pool_memory(p), SLAB);
+    buf_pool_free(p);
+}
+
+/* Memory in use does not age, and the empty slabs among it do. */
+static void test_pool_ages_in_use(void **state)
+{
+    struct buf_pool *p = buf_pool_new(2048, 0);
+    struct buf *all = take(p, 5 * SLAB / 2048), *more = take(p, 50 * SLAB / 2048);
+    size_t used;
+
+    (void)state;
+    give(more);
+    used = buf_pool_used(p);
+    assert_true(used >= 5 * SLAB && used <= 7 * SLAB);
+    for (unsigned i = 0; i < 10; i++)
+        buf_pool_age(p);
+    assert_int_equal(buf_pool_memory(p), used);
+    assert_false(buf_pool_has_spare(p));
+    give(all);
+    buf_pool_free(p);
 }
 
 /* Whatever the order of gets and puts: each buffer has one owner, and memory follows use. */
@@ -80,11 +161,14 @@ static void test_pool_random(void **state)
                 held[i]->len = (uint32_t)i;
         }
         assert_int_equal(buf_pool_in_use(p), n);
-        assert_true(buf_pool_memory(p) >= n / (per_slab + 8) * SLAB);
+        assert_true(buf_pool_used(p) >= n / (per_slab + 8) * SLAB);
+        assert_true(buf_pool_memory(p) >= buf_pool_used(p));
+        if (step % 500 == 0)
+            buf_pool_age(p);
     }
     while (n)
         buf_put(held[--n]);
-    assert_int_equal(buf_pool_memory(p), SLAB);
+    assert_int_equal(buf_pool_used(p), 0);
     buf_pool_free(p);
 }
 
@@ -515,6 +599,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pool_limit),
+        cmocka_unit_test(test_pool_ages),
+        cmocka_unit_test(test_pool_ages_in_use),
         cmocka_unit_test(test_pool_random),
         cmocka_unit_test(test_pool_poison),
         cmocka_unit_test(test_bufq_random),
