@@ -7,7 +7,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { BOX_SIZE = 1 << 19 };
+/* A box holds all that can arrive for another worker in one turn, which is a full socket buffer: a new session begins with
+ * its whole window, before it can be steered. Only what such bursts need is ever touched, and given back afterwards. Among
+ * many threads boxes are smaller, for those who do not let a process reserve more than it uses. */
+enum { BOX_MAX = 1 << 22, BOX_MIN = 1 << 18, BOXES_MAX = 1 << 28 };
 
 struct thread {
     _Alignas(64) atomic_bool sleeping;
@@ -21,6 +24,15 @@ struct post {
     struct thread *threads;
     struct mailbox *boxes[]; /* [from * n + to] */
 };
+
+static size_t box_size(unsigned n)
+{
+    size_t size = BOX_MAX;
+
+    while (size > BOX_MIN && size * n * n > BOXES_MAX)
+        size /= 2;
+    return size;
+}
 
 struct post *post_new(unsigned n)
 {
@@ -39,7 +51,7 @@ struct post *post_new(unsigned n)
         if (p->threads[i].fd < 0)
             return post_free(p);
         for (unsigned to = 0; to < n; to++)
-            if (i != to && !(p->boxes[i * n + to] = mailbox_new(BOX_SIZE)))
+            if (i != to && !(p->boxes[i * n + to] = mailbox_new(box_size(n))))
                 return post_free(p);
     }
     return p;
@@ -76,6 +88,21 @@ void post_publish(struct post *p, unsigned from)
         if (atomic_exchange(&p->threads[to].sleeping, false))
             (void)!write(p->threads[to].fd, &(uint64_t){1}, sizeof(uint64_t));
     }
+}
+
+bool post_has_spare(const struct post *p, unsigned from)
+{
+    for (unsigned to = 0; to < p->n; to++)
+        if (to != from && mailbox_has_spare(p->boxes[from * p->n + to]))
+            return true;
+    return false;
+}
+
+void post_trim(struct post *p, unsigned from)
+{
+    for (unsigned to = 0; to < p->n; to++)
+        if (to != from)
+            mailbox_trim(p->boxes[from * p->n + to]);
 }
 
 int post_get(struct post *p, unsigned me, enum mail_type *type, struct bytes *rec)

@@ -70,6 +70,9 @@ struct post *post_free(struct post *p);
 int post_put(struct post *p, unsigned from, unsigned to, enum mail_type type, struct bytes head, struct bytes body);
 /* Makes everything `from` put visible, and wakes those who sleep. */
 void post_publish(struct post *p, unsigned from);
+/* Boxes of `from` that hold more memory than they need, and giving it back. */
+bool post_has_spare(const struct post *p, unsigned from);
+void post_trim(struct post *p, unsigned from);
 /* The next letter for `me`; post_done() ends the loan. 0, MAILBOX_EMPTY. */
 int post_get(struct post *p, unsigned me, enum mail_type *type, struct bytes *rec);
 void post_done(struct post *p, unsigned me);

@@ -8,8 +8,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-enum { ALIGN = 8, LINE = 64, SIZE_MIN = 4096 };
+enum { ALIGN = 8, LINE = 64, SIZE_MIN = 4096, TRIM_MIN = 1 << 17 };
 #define SKIP UINT32_MAX /* len of the header in front of unused room at the end */
 
 struct header {
@@ -22,6 +23,7 @@ struct mailbox {
     /* Each side has a cache line of its own, with its last look at the other's position. */
     _Alignas(LINE) atomic_size_t published; /* written by the producer */
     size_t tail, seen_consumed;
+    size_t trimmed; /* tail when the ring was last given back */
     _Alignas(LINE) atomic_size_t consumed; /* written by the consumer */
     size_t head, seen_published;
     _Alignas(LINE) size_t size;
@@ -38,14 +40,17 @@ struct mailbox *mailbox_new(size_t size)
         return NULL;
     memset(m, 0, sizeof *m);
     m->size = size;
-    m->ring = aligned_alloc(LINE, size);
-    return m->ring ? m : mailbox_free(m);
+    m->ring = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m->ring != MAP_FAILED)
+        return m;
+    free(m);
+    return NULL;
 }
 
 struct mailbox *mailbox_free(struct mailbox *m)
 {
     if (m) {
-        free(m->ring);
+        munmap(m->ring, m->size);
         free(m);
     }
     return NULL;
@@ -100,6 +105,19 @@ bool mailbox_publish(struct mailbox *m)
         return false;
     atomic_store_explicit(&m->published, m->tail, memory_order_release);
     return true;
+}
+
+bool mailbox_has_spare(const struct mailbox *m)
+{
+    return m->tail - m->trimmed >= TRIM_MIN;
+}
+
+void mailbox_trim(struct mailbox *m)
+{
+    if (!mailbox_has_spare(m) || atomic_load_explicit(&m->consumed, memory_order_acquire) != m->tail)
+        return;
+    madvise(m->ring, m->size, MADV_DONTNEED); /* nothing is in it, and only this thread puts something there */
+    m->trimmed = m->tail;
 }
 
 static struct header header_at(const struct mailbox *m)

@@ -82,18 +82,20 @@ bool worker_is_tight(const struct worker *w)
 
 /* ---- memory kept for the next burst ---- */
 
-static void age_pools(struct timer *t)
+static void give_back(struct timer *t)
 {
     struct worker *w = CONTAINER(t, struct worker, age);
 
     buf_pool_age(w->pool);
     buf_pool_age(w->small);
+    post_trim(w->sh->post, w->id);
 }
 
 /* A worker without spare memory is not woken for it. */
-static void watch_pools(struct worker *w)
+static void watch_memory(struct worker *w)
 {
-    if (!list_linked(&w->age.t.node) && (buf_pool_has_spare(w->pool) || buf_pool_has_spare(w->small)))
+    if (!list_linked(&w->age.t.node) &&
+        (buf_pool_has_spare(w->pool) || buf_pool_has_spare(w->small) || post_has_spare(w->sh->post, w->id)))
         worker_set(w, &w->age, tick_add_ms(w->now, AGE_MS));
 }
 
@@ -269,7 +271,7 @@ static int turn(struct worker *w, struct tick until)
     read_letters(w);
     fire_timers(w);
     serve_touched(w);
-    watch_pools(w);
+    watch_memory(w);
     post_publish(w->sh->post, w->id);
     return 0;
 }
@@ -439,7 +441,7 @@ int worker_start(struct worker **wp, struct shared *sh, unsigned id)
     w->ops = sh->io;
     w->wake.fd = w->answers.fd = -1;
     list_init(&w->dirty);
-    w->age.fire = age_pools;
+    w->age.fire = give_back;
     sem_init(&w->ready, 0, 0);
     r = pthread_create(&w->thread, NULL, run, w);
     if (r) {

@@ -62,7 +62,7 @@ struct worker {
     struct wheel wheel;
     struct buf_pool *pool;        /* PACKET_MTU_MAX-byte buffers, backed for short bytes by ... */
     struct buf_pool *small;
-    struct timer age;             /* of the pools, armed while they have spare memory */
+    struct timer age;             /* of memory kept for bursts; armed while there is some */
     struct nonce_gen nonce;
     struct packet_batch batch;
     struct tunnel *batch_tunnel;  /* whose datagrams the batch holds, and by which of its keys they are sealed */
