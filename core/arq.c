@@ -69,7 +69,7 @@ struct arq *arq_free(struct arq *a)
     for (uint32_t i = 0; i < a->in_cap; i++)
         if (a->in[i].own)
             a->mem.put(a->in[i].own);
-    void *blocks[] = {a->out, a->runs, a->in, a->lent, a->acks, a};
+    void *blocks[] = {a->out, a->runs, a->in, a->lent, a->acks, a->again, a};
     void (*release)(void *) = a->mem.free;
     for (size_t i = 0; i < LEN(blocks); i++)
         if (blocks[i])
@@ -144,6 +144,8 @@ static void take_ack(struct arq *a, const struct arq_seg *s, struct taking *t, u
 
     if (rtt >= 0 && !(flags & ARQ_RECOVERED))
         arq_snd_rtt(a, (uint32_t)rtt);
+    if (a->drv.ack)
+        a->drv.ack(a->drv.ctx, s->sn, s->ts, arq_tag(a, s->sn), flags);
     t->bytes += arq_snd_ack(a, s->sn, now);
     arq_snd_slide(a);
     if (!t->acked || (serial_before(t->ack_sn, s->sn) && serial_before(t->ack_ts, s->ts))) {
@@ -158,7 +160,7 @@ static bool is_spurious(const struct arq *a, const struct arq_seg *s)
 {
     const struct arq_out *o;
 
-    if (s->cmd != ARQ_SEG_ACK || !arq_within(s->sn, a->st.snd_una, a->snd_out))
+    if (s->cmd != ARQ_SEG_ACK || a->drv.ack || !arq_within(s->sn, a->st.snd_una, a->snd_out))
         return false;
     o = arq_out_at(a, s->sn);
     return o->live && o->xmit > 1 && serial_before(s->ts, o->ts);
@@ -280,7 +282,7 @@ uint32_t arq_due_in_ms(const struct arq *a, uint32_t now)
 {
     int64_t due = UINT32_MAX;
 
-    if (a->due.n || a->probe || (!a->st.rmt_wnd && !a->probe_wait))
+    if ((a->due.n && !a->drv.may_send) || a->probe || (!a->st.rmt_wnd && !a->probe_wait))
         return 0;
     if (a->n_runs)
         due = serial_diff(a->runs[0].at, now);
@@ -305,15 +307,11 @@ void arq_trim(struct arq *a)
         a->lent = NULL;
         a->lent_cap = 0;
     }
-    if (!a->ack_n && a->acks) {
-        a->mem.free(a->acks);
-        a->acks = NULL;
-        a->ack_cap = 0;
-    }
+    arq_ack_trim(a);
 }
 
 size_t arq_memory(const struct arq *a)
 {
     return sizeof *a + (a->out_cap ? arq_snd_bytes(a->out_cap) : 0) + a->runs_cap * sizeof *a->runs +
-           a->in_cap * sizeof *a->in + a->lent_cap * sizeof *a->lent + a->ack_cap * sizeof *a->acks;
+           a->in_cap * sizeof *a->in + a->lent_cap * sizeof *a->lent + a->ack_cap * sizeof *a->acks + a->again_cap * sizeof *a->again;
 }

@@ -68,6 +68,9 @@ struct arq_knobs {
     uint32_t dead_link;           /* transmissions of one segment after which arq_state.dead is set */
     uint8_t nodelay;
     bool nocwnd, ack_all;
+    bool hold_acks;               /* flushes leave acknowledgements waiting */
+    uint8_t ack_repeats;          /* further datagrams that carry each acknowledgement, until una covers it */
+    uint16_t repeats_max;         /* of these in one flush */
     bool keep_fastack;            /* C 2.1.1: a timeout leaves the count of later acks as it is, so that a segment may
                                    * be sent again in the very next flush */
     uint16_t probe_first_ms;      /* first wait for a peer whose window is closed */

@@ -6,29 +6,12 @@ static uint32_t send_window(const struct arq *a)
 {
     uint32_t wnd = MIN(a->k.snd_wnd, a->st.rmt_wnd);
 
-    return a->k.nocwnd ? wnd : MIN(wnd, a->st.cwnd);
+    return a->k.nocwnd || a->drv.may_send ? wnd : MIN(wnd, a->st.cwnd);
 }
 
 bool arq_has_room(const struct arq *a)
 {
     return serial_before(a->st.snd_nxt, a->st.snd_una + send_window(a));
-}
-
-/* Freezes the list for arq_emit(). Unless every segment is acknowledged singly, what una tells anyway is left out; the
- * last entry stays, for it carries una, the window and an RTT sample. */
-static void decide_acks(struct arq *a)
-{
-    uint32_t keep = a->ack_end;
-
-    if (a->k.ack_all) {
-        a->ack_end = a->ack_n;
-    } else {
-        for (uint32_t i = a->ack_end; i < a->ack_n; i++)
-            if (!serial_before(a->acks[i].sn, a->st.rcv_nxt) || i + 1 == a->ack_n)
-                a->acks[keep++] = a->acks[i];
-        a->ack_n = a->ack_end = keep;
-    }
-    a->st.n_acks = 0;
 }
 
 static void decide_probe(struct arq *a, uint32_t now)
@@ -49,26 +32,33 @@ static void decide_probe(struct arq *a, uint32_t now)
     a->probe = 0;
 }
 
-/* Moves new segments into the ring, due at once. -ENOMEM: fewer than the window would take. */
+int arq_pull_one(struct arq *a, uint32_t now)
+{
+    struct arq_chunk c = {0};
+    struct arq_out *s;
+
+    if (arq_snd_fit(a, a->st.snd_nxt - a->st.snd_una + 1))
+        return -ENOMEM;
+    if (a->pull(a->pull_ctx, a, &c))
+        return ARQ_AGAIN;
+    s = arq_out_at(a, a->st.snd_nxt);
+    *s = (struct arq_out){.p = c.p, .own = c.own, .len = c.len, .frg = c.frg, .live = true};
+    s->ts = s->resend_at = now;
+    s->rto = a->st.rto_ms;
+    a->st.n_inflight++;
+    a->st.snd_nxt++;
+    arq_bits_add(a, &a->due, a->st.snd_nxt - 1);
+    return 0;
+}
+
+/* Moves new segments into the ring. -ENOMEM: fewer than the window would take. */
 static int pull_new(struct arq *a, uint32_t now)
 {
-    while (arq_has_room(a)) {
-        struct arq_chunk c = {0};
-        struct arq_out *s;
+    int r = 0;
 
-        if (arq_snd_fit(a, a->st.snd_nxt - a->st.snd_una + 1))
-            return -ENOMEM;
-        if (a->pull(a->pull_ctx, a, &c))
-            return 0;
-        s = arq_out_at(a, a->st.snd_nxt);
-        *s = (struct arq_out){.p = c.p, .own = c.own, .len = c.len, .frg = c.frg, .live = true};
-        s->ts = s->resend_at = now;
-        s->rto = a->st.rto_ms;
-        a->st.n_inflight++;
-        a->st.snd_nxt++;
-        arq_bits_add(a, &a->due, a->st.snd_nxt - 1);
-    }
-    return 0;
+    while (!r && arq_has_room(a))
+        r = arq_pull_one(a, now);
+    return r == ARQ_AGAIN ? 0 : r;
 }
 
 enum why { NOTHING, FIRST, LATE, EARLY };
@@ -193,10 +183,15 @@ int arq_flush(struct arq *a, enum arq_flush_kind kind, uint32_t now)
     int32_t budget = -1;
     int r = 0;
 
-    decide_acks(a);
+    if (!a->k.hold_acks)
+        arq_ack_decide(a);
     if (kind == ARQ_FLUSH_ACKS) {
         decide_probe(a, now);
         return 0;
+    }
+    if (a->drv.may_send) {
+        decide_probe(a, now);
+        return arq_drive(a, now);
     }
     if (a->reacting)
         react(a);
@@ -238,11 +233,13 @@ static size_t left(const struct wr *w)
 /* Acknowledgements and probes. False: the datagram is full. */
 static bool emit_control(struct arq *a, struct wr *w)
 {
-    for (; a->ack_at < a->ack_end; a->ack_at++) {
+    struct arq_ack ack;
+
+    for (; arq_ack_next(a, &ack); arq_ack_wrote(a)) {
         if (left(w) < ARQ_HEADER)
             return false;
-        a->last_ack = a->acks[a->ack_at];
-        put_control(a, w, ARQ_SEG_ACK, a->last_ack);
+        a->last_ack = ack;
+        put_control(a, w, ARQ_SEG_ACK, ack);
     }
     for (unsigned bit = ARQ_ASK; bit <= ARQ_TELL; bit *= 2) {
         if (!(a->telling & bit))
@@ -290,13 +287,9 @@ static void emit_data(struct arq *a, struct wr *w, const uint8_t *start)
     }
 }
 
-/* All is written: the list of acknowledgements begins anew. */
 static void emit_done(struct arq *a)
 {
-    for (uint32_t i = a->ack_end; i < a->ack_n; i++)
-        a->acks[i - a->ack_end] = a->acks[i];
-    a->ack_n -= a->ack_end;
-    a->ack_at = a->ack_end = 0;
+    arq_ack_done(a);
     a->last_ack = (struct arq_ack){0};
     if (a->reacting)
         react(a);

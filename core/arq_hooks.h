@@ -28,6 +28,29 @@ struct arq_hooks {
     bool defer_counts;
 };
 
+/* A driver decides by itself what leaves and when (core/sender.c). With one, the engine has no retransmission timer, no
+ * fast retransmission and no congestion window of its own, and asks before each transmission; segments to be sent again
+ * (arq_again()) come before new ones, lowest sn first. Each transmission carries a ts of its own, so that an
+ * acknowledgement names the transmission it answers. None of the calls may call back into the engine, but for arq_again(). */
+struct arq_driver {
+    void *ctx;
+    bool (*may_send)(void *ctx, uint32_t len); /* len bytes of payload; of a segment not pulled yet: the most */
+    /* A transmission was decided; `tag` is what the one before returned (0: it is the first). A tag, not 0. */
+    uint32_t (*sent)(void *ctx, const struct arq_sent *s, uint32_t tag);
+    void (*una)(void *ctx, uint32_t sn, uint32_t tag); /* una covers a segment that no ack named so far */
+    /* Any ACK segment, also of what is long acknowledged; before the segment is let go. tag 0: not known any more. */
+    void (*ack)(void *ctx, uint32_t sn, uint32_t ts, uint32_t tag, unsigned flags);
+};
+
+/* Copies *d; before the first flush. */
+void arq_set_driver(struct arq *a, const struct arq_driver *d);
+/* Segment sn is to leave again with the next flush that may send. False: it is acknowledged, or waits already. */
+bool arq_again(struct arq *a, uint32_t sn);
+/* The driver's tag of a segment's latest transmission; 0: not known any more. */
+uint32_t arq_tag(const struct arq *a, uint32_t sn);
+/* Something waits for the driver's leave. */
+bool arq_waits(const struct arq *a);
+
 /* Where segments are kept and rings come from. */
 struct arq_mem {
     void *ctx;

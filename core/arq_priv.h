@@ -36,6 +36,7 @@ struct arq_out {
     uint32_t resend_at, rto;
     uint32_t fastack, xmit;
     uint32_t older, newer;        /* neighbours by (ts, sn), as sn; the ends point at themselves */
+    uint32_t tag;                 /* the driver's, of the latest transmission */
     uint8_t frg;
     bool live;
 };
@@ -64,11 +65,17 @@ struct arq_ack {
     uint32_t sn, ts;
 };
 
+struct arq_again {
+    struct arq_ack ack;
+    uint32_t left;                /* datagrams that are still to carry it */
+};
+
 struct arq {
     struct arq_state st;
     struct arq_knobs k;
     struct arq_counts n;
     struct arq_hooks hooks;
+    struct arq_driver drv;        /* may_send NULL: none */
     struct arq_mem mem;
     arq_pull_fn *pull;
     void *pull_ctx;
@@ -104,6 +111,8 @@ struct arq {
 
     struct arq_ack *acks;         /* [ack_at, ack_end) is being written, [ack_end, ack_n) waits for a flush */
     uint32_t ack_at, ack_end, ack_n, ack_cap;
+    struct arq_again *again;        /* written before, in that order; [again_lo, again_at) is still to be repeated, newest first */
+    uint32_t again_lo, again_at, again_n, again_cap;
     unsigned probe, telling;      /* ARQ_ASK | ARQ_TELL: for the next flush; being written */
     uint32_t probe_wait, probe_at;
 };
@@ -175,7 +184,21 @@ void arq_timer_add(struct arq *a, struct arq_run run); /* after arq_timer_fit() 
 void arq_timer_due(struct arq *a, uint32_t now); /* moves what is due to a->due */
 void arq_timer_prune(struct arq *a); /* the earliest run then has a segment waiting for it */
 
+/* arq_drive.c: transmissions that a driver decides. */
+int arq_drive(struct arq *a, uint32_t now); /* 0, -ENOMEM */
+
 uint32_t arq_rto_in_ms(const struct arq *a, uint32_t now); /* next retransmission by timeout; UINT32_MAX: none */
+
+/* arq_ack.c: acknowledgements on their way out. */
+void arq_ack_add(struct arq *a, uint32_t sn, uint32_t ts);
+void arq_ack_decide(struct arq *a);
+bool arq_ack_next(struct arq *a, struct arq_ack *out); /* the next to be written; it is not taken away */
+void arq_ack_wrote(struct arq *a);
+void arq_ack_done(struct arq *a); /* all is written */
+void arq_ack_trim(struct arq *a);
+
+/* arq_flush.c */
+int arq_pull_one(struct arq *a, uint32_t now); /* one new segment, due at once. 0, ARQ_AGAIN, -ENOMEM */
 
 /* arq_rcv.c */
 int arq_rcv_resize(struct arq *a, uint32_t cap);

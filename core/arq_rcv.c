@@ -1,13 +1,8 @@
-/* core/arq_rcv.c - the receive ring: what can be read and what still has gaps before it, the list of acknowledgements,
- * and payload that is lent until arq_settle().
+/* core/arq_rcv.c - the receive ring: what can be read and what still has gaps before it, and payload that is lent until arq_settle().
  * Source: the KCP description, sections 6 and 7. */
 #include "core/arq_priv.h"
 
 #include <string.h>
-
-/* Acknowledgements kept for the next flush beyond two windows of them: a peer that repeats itself without end gets no
- * more; what is left out is asked for again. */
-enum { ACK_SLACK = 256 };
 
 bool arq_rcv_has(const struct arq *a, uint32_t sn)
 {
@@ -83,32 +78,6 @@ static int lent_fit(struct arq *a)
     return 0;
 }
 
-/* Room for one more acknowledgement. 0, -ENOMEM; also at the bound. */
-static int ack_fit(struct arq *a)
-{
-    uint32_t cap = arq_ring_for(a->ack_cap + 1);
-    struct arq_ack *v;
-
-    if (a->ack_n < a->ack_cap)
-        return 0;
-    if (a->ack_n >= 2 * arq_rcv_wnd(a) + ACK_SLACK)
-        return -ENOMEM;
-    v = arq_regrow(a, a->acks, a->ack_n, cap, sizeof *v);
-    if (!v)
-        return -ENOMEM;
-    a->acks = v;
-    a->ack_cap = cap;
-    return 0;
-}
-
-static void ack_add(struct arq *a, const struct arq_seg *s)
-{
-    if (ack_fit(a))
-        return;
-    a->acks[a->ack_n++] = (struct arq_ack){s->sn, s->ts};
-    a->st.n_acks++;
-}
-
 static void deliver(struct arq *a)
 {
     struct arq_state *st = &a->st;
@@ -151,12 +120,12 @@ int arq_rcv_push(struct arq *a, const struct arq_seg *s, const uint8_t *body, un
     if (beyond || serial_before(s->sn, st->rcv_nxt) || arq_rcv_has(a, s->sn)) {
         a->n.repeat_segs += !(flags & ARQ_RECOVERED);
         if (!beyond)
-            ack_add(a, s);
+            arq_ack_add(a, s->sn, s->ts);
         return 0;
     }
     if (store(a, s, body))
         return 0;
-    ack_add(a, s);
+    arq_ack_add(a, s->sn, s->ts);
     deliver(a);
     return 0;
 }

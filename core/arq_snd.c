@@ -211,8 +211,11 @@ uint32_t arq_snd_una(struct arq *a, uint32_t una)
         return 0;
     for (uint32_t sn = a->st.snd_una; sn != una; sn++) {
         ARQ_STEP();
-        if (arq_out_at(a, sn)->live)
-            bytes += release(a, sn, -1);
+        if (!arq_out_at(a, sn)->live)
+            continue;
+        if (a->drv.una)
+            a->drv.una(a->drv.ctx, sn, arq_out_at(a, sn)->tag);
+        bytes += release(a, sn, -1);
     }
     a->st.snd_una = una;
     arq_snd_slide(a);

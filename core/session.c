@@ -9,6 +9,9 @@
 enum {
     SEND_BUF = 64 * 1024, /* bytes of a stream that wait for the window; more stay in its connection */
     READ_MAX = 64 * 1024, /* and as much again when the last read came whole */
+    IP_UDP = 28, /* headers below ours; 20 more over IPv6 make no difference */
+    ACK_REPEATS = 2,
+    REPEATS_MAX = 1024, /* acknowledgements repeated in one flush */
     REST_US = 500 * 1000, /* without a datagram either way: a pause */
 };
 
@@ -55,6 +58,19 @@ static struct smux *make_smux(const struct session_params *p)
     return smux_new(&sp);
 }
 
+/* Gives the engine a sender, and our acknowledgements to it their rules. */
+static bool adapt(struct session *s, unsigned overhead, struct tick now)
+{
+    const struct sender_params sp = {.arq = s->arq, .overhead = IP_UDP + overhead, .seed = s->p.conv};
+    struct arq_knobs *k = arq_knobs(s->arq);
+
+    smux_set_window(s->smux, s->p.stream_buf, s->p.stream_buf / 4);
+    s->sender = sender_new(&sp, now);
+    k->ack_repeats = ACK_REPEATS;
+    k->repeats_max = REPEATS_MAX;
+    return s->sender;
+}
+
 struct session *session_new(const struct session_params *p, struct tick now)
 {
     struct session *s = calloc(1, sizeof *s);
@@ -68,7 +84,9 @@ struct session *session_new(const struct session_params *p, struct tick now)
     s->next_nop = tick_add_ms(now, p->keepalive_ms);
     s->arq = p->mtu > overhead ? make_arq(s, (uint16_t)(p->mtu - overhead)) : NULL;
     s->smux = make_smux(p);
-    if (s->arq && p->rate)
+    if (s->arq && s->smux && p->adaptive && !adapt(s, overhead, now))
+        return session_free(s);
+    if (s->arq && p->rate && !p->adaptive)
         arq_set_hooks(s->arq, &(struct arq_hooks){.ctx = s, .budget = session_budget});
     if (fec)
         s->enc = fec_encoder_new(p->fec_data, p->fec_parity, p->mtu - overhead);
@@ -95,6 +113,7 @@ struct session *session_free(struct session *s)
         return NULL;
     session_count_end(s);
     smux_free(s->smux);
+    sender_free(s->sender);
     arq_free(s->arq);
     fec_encoder_free(s->enc);
     fec_decoder_free(s->dec);
@@ -113,6 +132,8 @@ struct session *session_free(struct session *s)
 static void rest(struct session *s)
 {
     arq_trim(s->arq);
+    if (s->sender)
+        sender_trim(s->sender);
     smux_trim(s->smux);
     if (s->dec)
         fec_decoder_rest(s->dec);
@@ -198,7 +219,10 @@ bool session_fec_differs(const struct session *s)
 
 void session_moved(struct session *s, struct tick now)
 {
-    arq_resend(s->arq, tick_ms(now));
+    if (s->sender)
+        sender_moved(s->sender, now);
+    else
+        arq_resend(s->arq, tick_ms(now));
 }
 
 bool session_is_news(const struct session *s, struct bytes segs)
@@ -209,6 +233,23 @@ bool session_is_news(const struct session *s, struct bytes segs)
 bool session_is_drained(const struct session *s)
 {
     return !arq_state(s->arq)->n_inflight && !smux_has_output(s->smux) && s->z.at == s->z.len && !s->emitting;
+}
+
+static void tell_sender(const struct session *s, struct session_info *out)
+{
+    struct sender_info i;
+
+    sender_info(s->sender, &i);
+    out->phase = i.phase;
+    out->rate = i.rate;
+    out->pacing = i.pacing;
+    out->wire_inflight = i.inflight;
+    out->window = i.window;
+    out->min_rtt_us = i.min_rtt_us;
+    out->srtt_us = i.srtt_us;
+    out->queue_us = i.queue_us;
+    out->loss_ppm = i.loss_ppm;
+    out->memory += sender_memory(s->sender);
 }
 
 void session_info(const struct session *s, struct session_info *out, struct tick now)
@@ -240,4 +281,6 @@ void session_info(const struct session *s, struct session_info *out, struct tick
         .memory = sizeof *s + arq_memory(s->arq) + smux_memory(s->smux) + (s->enc ? fec_encoder_memory(s->enc) : 0) +
                   (s->dec ? fec_decoder_memory(s->dec) : 0) + (s->unpack ? snappy_unpack_memory(s->unpack) : 0),
     };
+    if (s->sender)
+        tell_sender(s, out);
 }

@@ -25,6 +25,7 @@ struct session_params {
     uint16_t interval_ms;
     uint32_t resend;
     bool nocwnd;
+    bool adaptive;                /* mode auto: a sender (core/sender.h) decides what leaves when; the four are not used */
     uint16_t fec_data, fec_parity; /* either 0: we send no FEC */
     bool compress;
     uint8_t smux_ver;
@@ -94,6 +95,11 @@ struct session_info {             /* for people */
     uint16_t fec_data, fec_parity; /* of the peer, as far as known */
     bool peer_is_ours;
     size_t memory;
+    const char *phase;            /* mode auto; NULL: a named mode, and the rest is 0 */
+    uint64_t rate, pacing;        /* bytes a second: what the path carries, what is sent at now */
+    uint64_t wire_inflight, window; /* bytes */
+    uint32_t min_rtt_us, srtt_us, queue_us;
+    uint32_t loss_ppm;            /* random loss on the way out */
 };
 void session_info(const struct session *s, struct session_info *out, struct tick now);
 

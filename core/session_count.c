@@ -16,6 +16,17 @@ static void count_arq(struct session *s, struct stats *st)
     s->retrans += c.lost_segs + c.fast_segs;
 }
 
+static void count_sender(struct session *s, struct stats *st)
+{
+    struct sender_counts n = sender_take_counts(s->sender);
+
+    stat_add(&st->fast_retrans_segs, n.lost);
+    stat_add(&st->lost_segs, n.probes);
+    stat_add(&st->retrans_segs, n.lost + n.probes);
+    stat_add(&st->spurious_segs, n.spurious);
+    s->retrans += n.lost + n.probes;
+}
+
 static void count_fec(struct session *s, struct stats *st)
 {
     struct fec_decoder_counts f = fec_decoder_take_counts(s->dec);
@@ -76,6 +87,8 @@ void session_count(struct session *s)
     };
 
     count_arq(s, s->p.stats);
+    if (s->sender)
+        count_sender(s, s->p.stats);
     count_smux(s, s->p.stats);
     if (s->dec)
         count_fec(s, s->p.stats);

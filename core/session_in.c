@@ -96,8 +96,12 @@ bool session_pump(struct session *s)
 
 static void segs_in(struct session *s, struct bytes segs, unsigned flags, struct tick now)
 {
+    if (s->sender)
+        sender_begin_input(s->sender, now);
     if (arq_input(s->arq, segs, flags, tick_ms(now)))
         stat_add(&s->p.stats->kcp_in_errors, 1);
+    if (s->sender)
+        sender_end_input(s->sender);
 }
 
 /* The FEC side of a packet: its group, and what that brings back. */

@@ -21,6 +21,7 @@ enum {
     PROBE_BUSY_US = 1000 * 1000, /* silence that is suspicious while the peer owes acknowledgements */
     PROBE_BEHIND_US = 400 * 1000, /* between probes of a peer that seems to have lost its state */
     PLAIN_MIN = 8, /* datagrams without FEC after which the peer is taken to have none */
+    ACK_EVERY_US = 2000, /* with a sender: between datagrams that acknowledge */
     GRID_US = 250 * 1000, /* keepalives and probes are put on this grid, so that many sessions share a wake-up */
 };
 
@@ -147,6 +148,8 @@ static void add_parity(struct session *s, struct packet_batch *out, void *to, bo
         packet_batch_add(out, len, to);
     }
     fec_encoder_parity(s->enc, rows, n);
+    if (s->sender)
+        sender_charge(s->sender, n * len);
 }
 
 /* Writes one datagram and the parity it completes. False: nothing more. */
@@ -271,6 +274,23 @@ static bool tend(struct session *s, struct tick now)
     return true;
 }
 
+/* Decides what leaves now. With a sender, acknowledgements leave in company. */
+static void flush(struct session *s, struct tick now)
+{
+    struct arq_knobs *k = arq_knobs(s->arq);
+
+    if (!s->sender) {
+        arq_flush(s->arq, ARQ_FLUSH_FULL, tick_ms(now));
+        return;
+    }
+    k->hold_acks = tick_before(now, s->next_ack);
+    if (!k->hold_acks && arq_state(s->arq)->n_acks)
+        s->next_ack = tick_add_us(now, ACK_EVERY_US);
+    sender_begin_flush(s->sender, now, s->p.rate ? (uint64_t)session_budget(s) : UINT64_MAX);
+    arq_flush(s->arq, ARQ_FLUSH_FULL, tick_ms(now));
+    sender_end_flush(s->sender, s->z.at != s->z.len || smux_has_output(s->smux));
+}
+
 int session_poll(struct session *s, struct packet_batch *out, void *to, struct tick now)
 {
     size_t used = out->used;
@@ -286,7 +306,7 @@ int session_poll(struct session *s, struct packet_batch *out, void *to, struct t
         s->una_since = now;
     }
     if (!s->emitting) {
-        arq_flush(s->arq, ARQ_FLUSH_FULL, tick_ms(now));
+        flush(s, now);
         s->emitting = true;
     }
     while (s->emitting && packet_batch_fits(out))
@@ -315,5 +335,9 @@ struct tick session_deadline(const struct session *s, struct tick now)
         return now;
     if (due != UINT32_MAX)
         t = tick_min(t, tick_max((struct tick){(now.us / 1000 + due) * 1000}, s->paced));
+    if (s->sender)
+        t = tick_min(t, tick_max(sender_deadline(s->sender), s->paced));
+    if (s->sender && arq_state(s->arq)->n_acks)
+        t = tick_min(t, s->next_ack);
     return t;
 }

@@ -4,6 +4,7 @@
 #define CORE_SESSION_PRIV_H
 
 #include "core/arq_hooks.h"
+#include "core/sender.h"
 #include "core/session.h"
 #include "core/snappy_stream.h"
 #include "fec/decoder.h"
@@ -29,6 +30,7 @@ struct gauges { /* what a session adds to those of its profile */
 struct session {
     struct session_params p;
     struct arq *arq;
+    struct sender *sender; /* NULL: the engine's own rules */
     struct smux *smux;
     struct fec_encoder *enc; /* NULL: we send no FEC */
     struct fec_decoder *dec; /* on demand */
@@ -45,6 +47,7 @@ struct session {
     struct tick probing; /* ... since then */
     unsigned refusals; /* by the peer's host, nothing heard since ... */
     struct tick refused; /* ... the first */
+    struct tick next_ack; /* with a sender: acknowledgements wait until then */
     struct tick now, paced; /* with a rate: of this poll; the time up to which it is used up */
     uint64_t in_bytes, out_bytes, retrans;
     uint32_t una; /* the engine's snd_una at the last poll, */

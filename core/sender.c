@@ -1,0 +1,232 @@
+/* core/sender.c - what leaves and when: the calls of the session, the pacer, the timers. */
+#include "core/sender_priv.h"
+
+#include <stdlib.h>
+
+enum { /* microseconds */
+       PROBE_FIRST = 200 * 1000, /* before the first sample of the round-trip time */
+       PROBE_MAX = 200 * 1000, /* between probes of a peer that says nothing */
+       PROBE_MAX_RTT = 100 * 1000, /* or this much more than the round-trip time */
+       PROBE_SLACK = 10 * 1000,
+       LATE_SLACK = 2 * 1000,
+       ACK_GAP_MAX = 50 * 1000,
+       URGENT = 2, /* transmissions of one probe */
+       DEAF_AFTER = 2, /* probes */
+};
+
+static bool may_send(void *ctx, uint32_t len)
+{
+    struct sender *s = ctx;
+    uint64_t bytes = len + ARQ_HEADER + s->p.overhead;
+
+    if (s->most < bytes)
+        return false;
+    if (s->urgent)
+        return true;
+    if (s->inflight + bytes > s->cwnd)
+        return false;
+    s->paced = s->now < s->pacer.next;
+    return !s->paced;
+}
+
+struct sender *sender_new(const struct sender_params *p, struct tick now)
+{
+    struct sender *s = calloc(1, sizeof *s);
+    const struct arq_driver drv = {
+        .ctx = s,
+        .may_send = may_send,
+        .sent = sender_rec_sent,
+        .una = sender_rec_covered,
+        .ack = sender_rec_ack,
+    };
+
+    if (!s)
+        return NULL;
+    s->qlog = calloc(SENDER_QLOG, sizeof *s->qlog);
+    if (!s->qlog)
+        return sender_free(s);
+    s->p = *p;
+    s->now = now.us;
+    s->first = s->next = s->scan = 1;
+    s->min_stamp = now.us;
+    sender_model_init(s);
+    arq_set_driver(p->arq, &drv);
+    return s;
+}
+
+struct sender *sender_free(struct sender *s)
+{
+    if (!s)
+        return NULL;
+    free(s->rec);
+    free(s->qlog);
+    free(s);
+    return NULL;
+}
+
+/* ---- in ---- */
+
+void sender_begin_input(struct sender *s, struct tick now)
+{
+    s->now = now.us;
+    s->in.any = s->in.has_best = false;
+    s->in.rtt = 0;
+    s->in.rack_before = s->rack_t;
+}
+
+/* The spacing of what acknowledges: up fast, down slowly. */
+static void note_ack_gap(struct sender *s)
+{
+    uint64_t gap = MIN(s->now - s->t_ack, (uint64_t)ACK_GAP_MAX);
+
+    if (s->t_ack && s->now != s->t_ack)
+        s->ack_gap = gap > s->ack_gap ? s->ack_gap + (gap - s->ack_gap) / 4 : s->ack_gap - (s->ack_gap - gap) / 32;
+    s->t_ack = s->now;
+}
+
+static uint64_t late_after(const struct sender *s)
+{
+    return s->rack_rtt + s->reo + LATE_SLACK;
+}
+
+/* What was sent well before something that arrived, or is overdue behind it. */
+static void find_losses(struct sender *s)
+{
+    uint64_t before = s->rack_t > s->reo ? s->rack_t - s->reo : 0;
+
+    if (s->now > late_after(s))
+        before = MAX(before, MIN(s->rack_t, s->now - late_after(s)));
+    sender_rec_lose(s, before);
+}
+
+void sender_end_input(struct sender *s)
+{
+    if (s->in.rtt)
+        sender_model_rtt(s, s->in.rtt);
+    if (!s->in.any)
+        return;
+    if (s->n_probes >= DEAF_AFTER)
+        s->deaf_until = s->now + 3 * s->srtt;
+    s->n_probes = 0;
+    s->t_progress = s->now;
+    note_ack_gap(s);
+    if (s->in.has_best)
+        sender_model_rate(s);
+    s->t_arrival = s->now;
+    find_losses(s);
+    sender_model_step(s);
+}
+
+/* ---- out ---- */
+
+/* When silence has lasted too long for what flies; UINT64_MAX: all is acknowledged. */
+static uint64_t probe_at(const struct sender *s)
+{
+    uint64_t wait = PROBE_FIRST, most = MAX((uint64_t)PROBE_MAX, s->srtt + PROBE_MAX_RTT);
+
+    if (!arq_state(s->p.arq)->n_inflight)
+        return UINT64_MAX;
+    if (s->srtt)
+        wait = s->srtt + MAX(4 * s->var, (uint64_t)PROBE_SLACK) + s->ack_gap;
+    wait = MIN(wait + wait / 2 * s->n_probes, MAX(most, wait));
+    return s->t_progress + wait;
+}
+
+/* The first and the last of what flies: the answer to either tells what became of the rest. */
+static void probe(struct sender *s)
+{
+    const struct arq_state *a = arq_state(s->p.arq);
+
+    arq_again(s->p.arq, a->snd_una);
+    arq_again(s->p.arq, a->snd_nxt - 1);
+    s->urgent = URGENT;
+    s->n_probes++;
+    s->n.probes++;
+    s->t_progress = s->now;
+}
+
+void sender_begin_flush(struct sender *s, struct tick now, uint64_t most)
+{
+    s->now = now.us;
+    s->most = most;
+    s->paced = false;
+    s->in.has_best = false;
+    if (s->rack_t)
+        find_losses(s);
+    if (s->now >= probe_at(s))
+        probe(s);
+    sender_model_step(s);
+}
+
+void sender_end_flush(struct sender *s, bool more)
+{
+    s->urgent = 0;
+    s->paced = s->paced && (more || arq_waits(s->p.arq));
+    if (more && !arq_has_room(s->p.arq))
+        s->wnd_limited = true;
+    if ((!more && !arq_waits(s->p.arq)) || (more && !arq_has_room(s->p.arq)))
+        s->limited_until = s->delivered + MAX(s->inflight, 1);
+}
+
+void sender_charge(struct sender *s, size_t bytes)
+{
+    pacer_charge(&s->pacer, bytes, s->rate, s->now);
+}
+
+struct tick sender_deadline(const struct sender *s)
+{
+    uint64_t t = probe_at(s);
+
+    if (s->paced)
+        t = MIN(t, s->pacer.next);
+    if (s->scan != s->next && sender_rec_at(s, s->scan)->state == REC_FLYING &&
+        sender_rec_at(s, s->scan)->t_sent < s->rack_t)
+        t = MIN(t, sender_rec_at(s, s->scan)->t_sent + late_after(s) + 1);
+    return (struct tick){t};
+}
+
+void sender_moved(struct sender *s, struct tick now)
+{
+    s->now = now.us;
+    sender_rec_lose(s, UINT64_MAX);
+}
+
+void sender_trim(struct sender *s)
+{
+    if (s->n_flying)
+        return;
+    free(s->rec);
+    s->rec = NULL;
+    s->cap = 0;
+    s->first = s->scan = s->next;
+}
+
+struct sender_counts sender_take_counts(struct sender *s)
+{
+    struct sender_counts n = s->n;
+
+    s->n = (struct sender_counts){0};
+    return n;
+}
+
+void sender_info(const struct sender *s, struct sender_info *out)
+{
+    static const char *const phases[] = {"startup", "drain", "cruise", "up", "down", "leap", "probe-rtt"};
+
+    *out = (struct sender_info){
+        .phase = phases[s->phase],
+        .rate = sender_bwe(s),
+        .pacing = s->rate,
+        .min_rtt_us = (uint32_t)s->min_rtt,
+        .srtt_us = (uint32_t)s->srtt,
+        .queue_us = (uint32_t)sender_queue(s),
+        .inflight = s->inflight,
+        .window = s->cwnd,
+        .loss_ppm = (uint32_t)(s->loss.p * 1e6),
+    };
+}
+
+size_t sender_memory(const struct sender *s)
+{
+    return sizeof *s + SENDER_QLOG * sizeof *s->qlog + s->cap * sizeof *s->rec;
+}

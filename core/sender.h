@@ -1,0 +1,54 @@
+/* core/sender.h - the sender of `mode = auto`: what leaves when, from what the peer's acknowledgements say of the path.
+ * It drives an engine (arq_hooks.h) and changes nothing on the wire. It paces at the rate that arrives, keeps a window of
+ * about one bandwidth-delay product, and takes for lost what is overdue behind something sent later. docs/sender.md
+ * describes the algorithm and where its numbers come from.
+ * Sees no socket, clock or global: time comes in as `now`, in microseconds. O(1) for each packet, nothing allocated for
+ * it but the ring of records, which grows with what is in flight. */
+#ifndef CORE_SENDER_H
+#define CORE_SENDER_H
+
+#include "core/arq_hooks.h"
+#include "core/base/tick.h"
+
+struct sender;
+
+struct sender_params {
+    struct arq *arq;              /* driven from now on. Borrowed for life */
+    uint32_t overhead;            /* bytes of a datagram around its segments: IP, UDP, cipher, FEC */
+    uint32_t seed;                /* of the lengths of phases */
+};
+
+struct sender *sender_new(const struct sender_params *p, struct tick now); /* NULL: out of memory */
+struct sender *sender_free(struct sender *s);
+
+/* A datagram's segments are given to arq_input() between these two. */
+void sender_begin_input(struct sender *s, struct tick now);
+void sender_end_input(struct sender *s);
+/* arq_flush() is called between these two. most: bytes this flush may send; `more`: data is left that did not go. */
+void sender_begin_flush(struct sender *s, struct tick now, uint64_t most);
+void sender_end_flush(struct sender *s, bool more);
+/* Bytes beside the segments (parity) that take part in the rate. */
+void sender_charge(struct sender *s, size_t bytes);
+/* When the next flush has something to do by the clock; TICK_NEVER. */
+struct tick sender_deadline(const struct sender *s);
+/* The path is another one: what is in flight counts as lost. */
+void sender_moved(struct sender *s, struct tick now);
+/* Gives memory back while nothing is in flight. */
+void sender_trim(struct sender *s);
+
+struct sender_counts {            /* since the last sender_take_counts() */
+    uint64_t lost, probes, copies, spurious;
+};
+struct sender_counts sender_take_counts(struct sender *s);
+
+struct sender_info {              /* for people */
+    const char *phase;
+    uint64_t rate, pacing;        /* bytes a second: what the path carries; what we send at now */
+    uint32_t min_rtt_us, srtt_us, queue_us;
+    uint64_t inflight, window;    /* bytes on the wire */
+    uint32_t loss_ppm;            /* random loss on our way out */
+};
+void sender_info(const struct sender *s, struct sender_info *out);
+size_t sender_memory(const struct sender *s);
+
+#endif

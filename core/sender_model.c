@@ -1,0 +1,424 @@
+/* core/sender_model.c - what the path is like (rate, round-trip time, queue, random loss), and how hard to press it. */
+#include "core/sender_priv.h"
+
+#include <string.h>
+
+enum { /* microseconds unless said otherwise */
+       RTT_FLOOR = 4000, /* shorter paths are treated as this long: what is shorter is noise of timers */
+       SAMPLE_MIN = 2000, /* least time a rate is measured over */
+       RTT_GUESS = 100 * 1000, /* before the first sample */
+       QUEUE_STARTUP = 15000, /* ends start-up */
+       QUEUE_UP = 20000, /* ends a probe */
+       QUEUE_CLEAR = 6000, /* with less, a probe that raised the rate goes on */
+       QUEUE_STEADY = 10000, /* what is lost behind less is random */
+       SURPLUS_DGRAMS = 64, /* queue each flow aims at */
+       SURPLUS_MIN = 4000,
+       SURPLUS_MAX = 20000,
+       QBASE_MAX = 10000,
+       MIN_RTT_AGE = 5000 * 1000,
+       PROBE_RTT_EVERY = 1500 * 1000,
+       PROBE_RTT_LEN = 30000,
+       LOSS_BATCH = 300, /* records for one step of the loss estimate */
+       LOSS_BATCH_DOWN = 100,
+       FLAT_ROUNDS = 3,
+       AGGRESSIVE_US = 20 * 1000 * 1000,
+       DGRAM = 1400, /* bytes, where the exact size does not matter */
+       FIRST_RATE = 1250 * 1000, /* bytes a second before the first sample */
+       FIRST_WINDOW = 32 * DGRAM,
+};
+
+static const double gain_startup = 2.885, gain_drain = 0.5, gain_up = 1.25, gain_down = 0.75, gain_leap = 1.6,
+                    gain_leap_far = 2.0, gain_probe_rtt = 0.9, gain_least = 0.85;
+
+/* ---- filters ---- */
+
+void max_filter_add(struct max_filter *f, uint64_t v)
+{
+    f->v[f->at] = MAX(f->v[f->at], v);
+}
+
+void max_filter_next(struct max_filter *f)
+{
+    f->at = (f->at + 1) % SENDER_BW_ROUNDS;
+    f->v[f->at] = 0;
+}
+
+uint64_t max_filter_get(const struct max_filter *f)
+{
+    uint64_t m = 0;
+
+    for (unsigned i = 0; i < SENDER_BW_ROUNDS; i++)
+        m = MAX(m, f->v[i]);
+    return m;
+}
+
+/* A batch counts no more than the smaller of its own ratio and that of the one before: loss by a queue comes and goes.
+ * What was sent while giving way tells best, if it differs by more than chance allows. */
+void loss_est_batch(struct loss_est *e)
+{
+    double x = (double)e->lost / e->all, low;
+
+    if (e->all_down >= LOSS_BATCH_DOWN) {
+        low = (double)e->lost_down / e->all_down;
+        if (low < x && (x - low) * (x - low) > 4 * x * (1 - x) / e->all_down)
+            x = low;
+    }
+    low = e->last < 0 ? x : MIN(x, e->last);
+    e->last = x;
+    e->p = e->known ? e->p + (low - e->p) / 2 : low;
+    e->p = MIN(e->p, 0.5);
+    e->known = true;
+    e->lost = e->all = e->lost_down = e->all_down = 0;
+}
+
+void pacer_charge(struct pacer *p, uint64_t bytes, uint64_t rate, uint64_t now)
+{
+    enum { BURST_US = 1000 };
+    uint64_t since = now > BURST_US ? now - BURST_US : 0;
+
+    p->next = MAX(p->next, since) + bytes * 1000000 / MAX(rate, 1);
+}
+
+/* ---- round-trip time ---- */
+
+static uint64_t path_rtt(const struct sender *s)
+{
+    return s->min_rtt ? MAX(s->min_rtt, (uint64_t)RTT_FLOOR) : RTT_GUESS;
+}
+
+static uint64_t recent_rtt(const struct sender *s)
+{
+    return s->recent[1] ? MIN(s->recent[0], s->recent[1]) : s->recent[0];
+}
+
+uint64_t sender_queue(const struct sender *s)
+{
+    uint64_t r = recent_rtt(s), own = s->min_rtt + s->qbase;
+
+    return r > own ? r - own : 0;
+}
+
+static void log_queue(struct sender *s, uint64_t t_sent, uint64_t q)
+{
+    uint32_t slot = (uint32_t)(t_sent >> SENDER_QLOG_SHIFT), i = slot & (SENDER_QLOG - 1);
+
+    if (s->qlog[i].slot != slot || s->qlog[i].q > q) {
+        s->qlog[i].slot = slot;
+        s->qlog[i].q = (uint32_t)MIN(q, (uint64_t)UINT32_MAX);
+    }
+}
+
+uint64_t sender_queue_at(const struct sender *s, uint64_t t_sent)
+{
+    uint32_t slot = (uint32_t)(t_sent >> SENDER_QLOG_SHIFT);
+
+    for (uint32_t d = 0; d < 8; d++) {
+        uint32_t a = slot + d, b = slot - d;
+
+        if (s->qlog[a & (SENDER_QLOG - 1)].slot == a)
+            return s->qlog[a & (SENDER_QLOG - 1)].q;
+        if (s->qlog[b & (SENDER_QLOG - 1)].slot == b)
+            return s->qlog[b & (SENDER_QLOG - 1)].q;
+    }
+    return sender_queue(s);
+}
+
+static void note_recent(struct sender *s, uint64_t rtt)
+{
+    uint64_t half = MAX((uint64_t)25000, s->min_rtt / 4) / 2;
+
+    if (s->now - s->recent_since >= half) {
+        s->recent[1] = s->now - s->recent_since < 2 * half ? s->recent[0] : 0;
+        s->recent[0] = rtt;
+        s->recent_since = s->now;
+    }
+    s->recent[0] = s->recent[0] ? MIN(s->recent[0], rtt) : rtt;
+}
+
+static uint64_t reo_floor(const struct sender *s)
+{
+    return s->min_rtt ? MAX(s->min_rtt / 4, 1000) : 10000;
+}
+
+void sender_model_rtt(struct sender *s, uint64_t rtt)
+{
+    uint64_t d;
+
+    if (!s->srtt) {
+        s->srtt = rtt;
+        s->var = rtt / 2;
+    } else {
+        d = rtt > s->srtt ? rtt - s->srtt : s->srtt - rtt;
+        s->var = (3 * s->var + d) / 4;
+        s->srtt = (7 * s->srtt + rtt) / 8;
+    }
+    if (!s->min_rtt || rtt < s->min_rtt)
+        s->min_rtt = rtt;
+    if (rtt <= s->min_rtt + s->min_rtt / 64)
+        s->min_stamp = s->now;
+    if (s->phase == SENDER_PROBE_RTT)
+        s->probe_min = MIN(s->probe_min, rtt);
+    s->cycle_min = MIN(s->cycle_min, rtt);
+    note_recent(s, rtt);
+    log_queue(s, s->now - rtt, rtt > s->min_rtt + s->qbase ? rtt - s->min_rtt - s->qbase : 0);
+}
+
+/* The 99th percentile of lateness: one step up weighs as much as a hundred down. */
+void sender_model_late(struct sender *s, uint64_t late, unsigned weight)
+{
+    if (late > s->reo)
+        s->reo += weight * MAX((uint64_t)400, (late - s->reo) / 10);
+    else
+        s->reo -= MIN(s->reo, (uint64_t)4);
+    s->reo = MAX(s->reo, reo_floor(s));
+    s->reo = MIN(s->reo, MAX(s->srtt / 2, reo_floor(s)));
+}
+
+/* ---- rate ---- */
+
+uint64_t sender_bwe(const struct sender *s)
+{
+    uint64_t bw = max_filter_get(&s->bw);
+
+    return bw ? (uint64_t)((double)bw / (1 - s->loss.p)) : 0;
+}
+
+void sender_model_rate(struct sender *s)
+{
+    const struct sender_rec *r = &s->in.best;
+    uint64_t acked = s->now - (r->t_sent - r->since_arrival), sent = r->since_first, us = MAX(acked, sent), bw;
+
+    s->t_first = r->t_sent;
+    if (s->limited_until && s->delivered > s->limited_until)
+        s->limited_until = 0;
+    if (us < SAMPLE_MIN || us < s->min_rtt / 10 * 9 || s->now < s->deaf_until)
+        return;
+    bw = (s->delivered - r->delivered) * 1000000 / us;
+    s->round_best = MAX(s->round_best, bw);
+    if (!(r->flags & REC_LIMITED))
+        s->round_full = true;
+    else if (bw <= max_filter_get(&s->bw))
+        return;
+    max_filter_add(&s->bw, bw);
+}
+
+/* ---- phases ---- */
+
+static uint32_t draw(struct sender *s)
+{
+    s->rng = s->rng * 1664525 + 1013904223;
+    return s->rng >> 8;
+}
+
+static void enter(struct sender *s, enum sender_phase ph)
+{
+    s->phase = ph;
+    s->phase_began = s->now;
+    s->phase_bw = max_filter_get(&s->bw);
+    if (ph == SENDER_CRUISE)
+        s->phase_len = path_rtt(s) * (4096 + draw(s) % 2049) / 1024;
+    if (ph == SENDER_DOWN)
+        s->cycle_min = UINT64_MAX;
+    if (ph == SENDER_PROBE_RTT) {
+        s->probe_min = UINT64_MAX;
+        s->probe_end = s->now + MAX(s->srtt, path_rtt(s)) + PROBE_RTT_LEN;
+    }
+}
+
+static bool is_aggressive(const struct sender *s)
+{
+    return s->now < s->aggressive_until;
+}
+
+static uint64_t surplus(const struct sender *s)
+{
+    uint64_t us = SURPLUS_DGRAMS * (uint64_t)DGRAM * 1000000 / MAX(sender_bwe(s), 1);
+
+    return MIN(MAX(us, (uint64_t)SURPLUS_MIN), (uint64_t)SURPLUS_MAX);
+}
+
+static double cruise_gain(const struct sender *s)
+{
+    uint64_t q = sender_queue(s), aim = surplus(s);
+    double g;
+
+    if (q <= aim || is_aggressive(s))
+        return 1;
+    g = 1 - 2.0 * (double)(q - aim) / (double)MAX(s->min_rtt, (uint64_t)50000);
+    return MAX(g, gain_least);
+}
+
+static double gain_of(const struct sender *s)
+{
+    switch (s->phase) {
+    case SENDER_STARTUP:
+        return gain_startup;
+    case SENDER_DRAIN:
+        return gain_drain;
+    case SENDER_CRUISE:
+        return cruise_gain(s);
+    case SENDER_UP:
+        return gain_up;
+    case SENDER_DOWN:
+        return gain_down;
+    case SENDER_LEAP:
+        return max_filter_get(&s->bw) < s->bw_max / 10 * 7 ? gain_leap_far : gain_leap;
+    case SENDER_PROBE_RTT:
+        return gain_probe_rtt;
+    }
+    return 1;
+}
+
+static uint64_t bdp(const struct sender *s)
+{
+    return sender_bwe(s) * path_rtt(s) / 1000000;
+}
+
+static uint64_t window_of(const struct sender *s)
+{
+    uint64_t allow = MIN((uint64_t)20000, MAX(path_rtt(s) / 2, (uint64_t)5000)), lossy;
+
+    if (!sender_bwe(s))
+        return FIRST_WINDOW;
+    if (s->phase == SENDER_STARTUP)
+        return 2 * bdp(s) + FIRST_WINDOW;
+    if (s->phase == SENDER_LEAP || is_aggressive(s))
+        return 2 * bdp(s) + 4 * DGRAM;
+    if (s->phase == SENDER_PROBE_RTT)
+        return bdp(s) / 2 + 4 * DGRAM;
+    if (s->phase == SENDER_UP)
+        allow = MIN((uint64_t)30000, MAX(path_rtt(s) * 3 / 10, (uint64_t)4000));
+    lossy = (uint64_t)(MIN(1.0, 2 * s->loss.p) * (double)s->reo);
+    return sender_bwe(s) * (path_rtt(s) + allow + s->qbase + lossy + s->ack_gap) / 1000000 + 4 * DGRAM;
+}
+
+/* A cycle is over. What giving way left in the queue, as seen up to now, is not ours. */
+static void end_cycle(struct sender *s)
+{
+    s->q_left[1] = s->q_left[0];
+    s->q_left[0] = s->cycle_min != UINT64_MAX ? s->cycle_min - s->min_rtt : 0;
+    s->qbase = MIN(MIN(s->q_left[0], s->q_left[1]), (uint64_t)QBASE_MAX);
+    s->bw_max = MAX(s->bw_max - s->bw_max / 200, max_filter_get(&s->bw));
+}
+
+/* A probe that raised the rate and left no queue: there is much more. */
+static bool rose(const struct sender *s)
+{
+    return max_filter_get(&s->bw) > s->phase_bw + s->phase_bw * 15 / 100 && sender_queue(s) < QUEUE_CLEAR;
+}
+
+static void step_phase(struct sender *s)
+{
+    uint64_t in = s->now - s->phase_began, rtt = path_rtt(s), q = sender_queue(s);
+
+    switch (s->phase) {
+    case SENDER_STARTUP:
+        if (s->flat_rounds >= FLAT_ROUNDS || (s->min_rtt && q > QUEUE_STARTUP) || s->wnd_rounds >= 2)
+            enter(s, SENDER_DRAIN);
+        break;
+    case SENDER_DRAIN:
+        if (s->inflight <= bdp(s))
+            enter(s, SENDER_CRUISE);
+        break;
+    case SENDER_CRUISE:
+        if (s->now - s->min_stamp > MIN_RTT_AGE && s->now >= s->probe_end + PROBE_RTT_EVERY)
+            enter(s, SENDER_PROBE_RTT);
+        else if (in >= s->phase_len) {
+            end_cycle(s);
+            enter(s, SENDER_UP);
+        }
+        break;
+    case SENDER_UP:
+    case SENDER_LEAP:
+        if (in >= rtt && rose(s))
+            enter(s, SENDER_LEAP);
+        else if (in >= rtt || q > QUEUE_UP)
+            enter(s, SENDER_DOWN);
+        break;
+    case SENDER_DOWN:
+        if (in >= rtt || (in >= rtt * 3 / 10 && q < MAX((uint64_t)2000, s->ack_gap * 3 / 10)))
+            enter(s, SENDER_CRUISE);
+        break;
+    case SENDER_PROBE_RTT:
+        if (s->now < s->probe_end)
+            break;
+        if (s->probe_min != UINT64_MAX) {
+            s->min_rtt = s->cycle_min = s->probe_min;
+            s->qbase = s->q_left[0] = s->q_left[1] = 0;
+        }
+        s->min_stamp = s->now;
+        enter(s, SENDER_CRUISE);
+        break;
+    }
+}
+
+/* The path carries much less than it did, and what is too much is thrown away. */
+static void check_capacity(struct sender *s, double lost)
+{
+    uint64_t bw = max_filter_get(&s->bw);
+
+    if (lost <= s->loss.p + 0.10 || is_aggressive(s)) {
+        s->over_rounds = 0;
+        s->over_best = 0;
+        return;
+    }
+    s->over_best = MAX(s->over_best, s->round_best);
+    if (++s->over_rounds < 2 || !s->over_best || s->over_best >= bw / 4 * 3)
+        return;
+    memset(&s->bw, 0, sizeof s->bw);
+    max_filter_add(&s->bw, s->over_best);
+    s->over_rounds = 0;
+    s->over_best = 0;
+    enter(s, SENDER_DOWN);
+}
+
+static void end_round(struct sender *s)
+{
+    double lost = s->round_all ? (double)s->round_lost / s->round_all : 0;
+    uint64_t bw = max_filter_get(&s->bw);
+
+    s->excess += (MAX(0, lost - s->loss.p) - s->excess) / 5;
+    if (s->loss.all >= LOSS_BATCH)
+        loss_est_batch(&s->loss);
+    if (s->phase == SENDER_STARTUP && s->round_full) {
+        s->flat_rounds = bw >= s->full_bw + s->full_bw / 4 ? 0 : s->flat_rounds + 1;
+        s->full_bw = s->flat_rounds ? s->full_bw : bw;
+    }
+    s->wnd_rounds = s->wnd_limited ? s->wnd_rounds + 1 : 0;
+    s->wnd_limited = false;
+    check_capacity(s, lost);
+    s->queue_rounds = sender_queue(s) > MAX((uint64_t)30000, s->min_rtt * 2 / 5) ? s->queue_rounds + 1 : 0;
+    if (s->queue_rounds >= 3 && s->phase != SENDER_PROBE_RTT && s->now >= s->probe_end + PROBE_RTT_EVERY) {
+        s->queue_rounds = 0;
+        enter(s, SENDER_PROBE_RTT);
+    }
+    if (s->round_full)
+        max_filter_next(&s->bw);
+    s->round_full = false;
+    s->round_mark = s->delivered;
+    s->round_began = s->now;
+    s->round_best = 0;
+    s->round_lost = s->round_all = 0;
+}
+
+void sender_model_step(struct sender *s)
+{
+    if (s->in.has_best && s->in.best.delivered >= s->round_mark && s->now - s->round_began >= RTT_FLOOR)
+        end_round(s);
+    step_phase(s);
+    s->gain = gain_of(s);
+    s->rate = (uint64_t)(s->gain * (double)sender_bwe(s));
+    if (s->phase == SENDER_STARTUP || !s->rate)
+        s->rate = MAX(s->rate, (uint64_t)FIRST_RATE);
+    s->cwnd = window_of(s);
+}
+
+void sender_model_init(struct sender *s)
+{
+    s->loss.last = -1;
+    s->cycle_min = UINT64_MAX;
+    s->reo = reo_floor(s);
+    s->rng = s->p.seed;
+    enter(s, SENDER_STARTUP);
+    sender_model_step(s);
+}

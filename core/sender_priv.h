@@ -1,0 +1,157 @@
+/* core/sender_priv.h - the inside of a sender, shared by sender.c (what leaves and when), sender_rec.c (one record for each
+ * transmission: delivered, lost, late) and sender_model.c (what the path is like, and how hard to press it). */
+#ifndef CORE_SENDER_PRIV_H
+#define CORE_SENDER_PRIV_H
+
+#include "core/sender.h"
+
+enum {
+    SENDER_BW_ROUNDS = 10,        /* memory of the rate filter */
+    SENDER_QLOG = 512,            /* slots of the log of queue delays, a power of two ... */
+    SENDER_QLOG_SHIFT = 12,       /* ... of 4096 us each, by time of sending */
+    SENDER_CHAIN_MAX = 32,        /* transmissions of one segment that are looked at */
+};
+
+enum rec_state {
+    REC_FLYING,
+    REC_ARRIVED,
+    REC_LOST,
+    REC_BESIDE,                   /* another transmission of its segment is known to have arrived */
+};
+
+enum { /* sender_rec.flags */
+       REC_LIMITED = 1, /* sent while there was too little to send, or the peer's window was closed */
+       REC_OWN_ACK = 2, /* an acknowledgement named it */
+       REC_STEADY = 4, /* sent while we did not press the path: its fate tells random loss */
+       REC_DOWN = 8, /* sent while we gave way */
+       REC_COUNTED = 16, /* its fate is in the counts of the loss estimate */
+};
+
+struct sender_rec {
+    uint64_t t_sent;
+    uint64_t delivered;           /* sender.delivered when it left */
+    uint32_t since_arrival, since_first; /* us before t_sent: newest arrival known; sending of what had arrived then */
+    uint32_t sn, ts;
+    uint32_t older;               /* record of the transmission before; 0: none */
+    uint16_t bytes;               /* on the wire */
+    uint8_t state, flags;
+};
+
+enum sender_phase { SENDER_STARTUP, SENDER_DRAIN, SENDER_CRUISE, SENDER_UP, SENDER_DOWN, SENDER_LEAP, SENDER_PROBE_RTT };
+
+/* The largest value of the last SENDER_BW_ROUNDS rounds that had one. */
+struct max_filter {
+    uint64_t v[SENDER_BW_ROUNDS];
+    unsigned at;
+};
+void max_filter_add(struct max_filter *f, uint64_t v);
+void max_filter_next(struct max_filter *f); /* a round has ended */
+uint64_t max_filter_get(const struct max_filter *f);
+
+/* Random loss, from the fate of what was sent while the queue was short. */
+struct loss_est {
+    uint32_t lost, all, lost_down, all_down; /* of the batch being gathered; below 0 never */
+    double p, last;               /* estimate; ratio of the batch before, < 0: none yet */
+    bool known;
+};
+void loss_est_batch(struct loss_est *e); /* after enough records */
+
+/* Token bucket in time: what may leave when. */
+struct pacer {
+    uint64_t next;                /* us: all that was sent is paid for then */
+};
+void pacer_charge(struct pacer *p, uint64_t bytes, uint64_t rate, uint64_t now);
+
+struct sender {
+    struct sender_params p;
+    uint64_t now;                 /* of the call being served, us */
+
+    /* records: [first, next) are held, what is flying lies in [scan, next) */
+    struct sender_rec *rec;
+    uint32_t cap, first, next, scan;
+    uint32_t n_flying;
+    uint64_t inflight;            /* bytes flying */
+    uint64_t delivered;           /* bytes known to have arrived */
+    uint64_t t_arrival, t_first;  /* when the newest arrival was heard of; when it was sent */
+    uint64_t limited_until;       /* deliveries up to which samples say nothing of the path; 0: none */
+    struct sender_counts n;
+
+    /* of the datagram being taken */
+    struct {
+        bool any, has_best;
+        struct sender_rec best;   /* newest sent of what arrived */
+        uint64_t rtt;             /* smallest sample; 0: none */
+        uint64_t rack_before;     /* rack_t as it was */
+        uint32_t una_n, una_first, una_best; /* what una covers: segments, record of the first, of the newest that fits */
+    } in;
+
+    /* round-trip time and reordering */
+    uint64_t min_rtt, min_stamp, srtt, var;
+    uint64_t recent[2], recent_since; /* smallest sample of two half windows */
+    uint64_t rack_t, rack_rtt;    /* newest transmission that arrived, and how long it took */
+    uint64_t reo;                 /* allowance for reordering */
+    uint64_t ack_gap, t_ack;      /* spacing of datagrams that acknowledge; the last of them */
+    struct {
+        uint32_t slot, q;
+    } *qlog;
+
+    /* model */
+    struct max_filter bw;
+    struct loss_est loss;
+    uint64_t round_mark, round_began, round_best; /* delivered at which the round ends; largest sample in it */
+    uint32_t round_lost, round_all, over_rounds;
+    uint64_t over_best;
+    bool round_full;              /* the round had a sample that says something of the path */
+    uint64_t bw_max;
+    double excess;                /* loss beyond what is random, averaged */
+
+    /* phase */
+    enum sender_phase phase;
+    uint64_t phase_began, phase_len, phase_bw;
+    uint64_t full_bw;
+    unsigned flat_rounds, wnd_rounds, queue_rounds;
+    uint64_t qbase, q_left[2];    /* queue that is not ours; what the last two cycles left of it */
+    uint64_t cycle_min;           /* smallest sample since we gave way last */
+    uint64_t probe_min, probe_end;
+    unsigned pressed;             /* cycles in a row in which a competitor does not give way */
+    uint64_t aggressive_until;
+    uint32_t rng;
+    double gain;
+
+    /* sending */
+    struct pacer pacer;
+    uint64_t cwnd, rate;          /* bytes; bytes a second */
+    uint64_t most;                /* bytes this flush may still send */
+    bool paced, wnd_limited;      /* the pacer put something off; the peer's window did */
+    unsigned urgent;              /* transmissions that wait for nothing */
+    uint64_t t_progress;          /* last sign that what flies arrives */
+    unsigned n_probes;            /* probe timeouts since */
+    uint64_t deaf_until;          /* samples until then come from a silence */
+};
+
+/* sender_rec.c */
+extern const struct arq_driver sender_driver;
+static inline struct sender_rec *sender_rec_at(const struct sender *s, uint32_t no)
+{
+    return &s->rec[no & (s->cap - 1)];
+}
+void sender_rec_lose(struct sender *s, uint64_t before); /* what was sent before then and flies is lost */
+uint64_t sender_rec_oldest(struct sender *s); /* when the oldest that flies was sent; UINT64_MAX: none */
+void sender_rec_arrived(struct sender *s, uint32_t no);
+void sender_rec_una(struct sender *s); /* settles what una covered */
+void sender_count_fate(struct sender *s, struct sender_rec *r, bool lost);
+uint32_t sender_rec_sent(void *ctx, const struct arq_sent *a, uint32_t tag);
+void sender_rec_ack(void *ctx, uint32_t sn, uint32_t ts, uint32_t tag, unsigned flags);
+void sender_rec_covered(void *ctx, uint32_t sn, uint32_t tag);
+
+/* sender_model.c */
+void sender_model_init(struct sender *s);
+void sender_model_rtt(struct sender *s, uint64_t rtt); /* one sample for each datagram */
+void sender_model_rate(struct sender *s); /* sample from in.best */
+void sender_model_step(struct sender *s); /* phases, rate and window, after news or time */
+void sender_model_late(struct sender *s, uint64_t late, unsigned weight); /* how far behind something arrived */
+uint64_t sender_queue(const struct sender *s); /* us of queue now, as far as it may be ours */
+uint64_t sender_queue_at(const struct sender *s, uint64_t t_sent);
+uint64_t sender_bwe(const struct sender *s); /* what we must send for the rate that arrives, bytes a second */
+
+#endif
