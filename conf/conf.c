@@ -11,10 +11,8 @@
 static const struct {
     uint32_t nodelay, interval, resend, nc;
 } presets[] = {
-    [CONF_NORMAL] = {0, 40, 2, 1},
-    [CONF_FAST] = {0, 30, 2, 1},
-    [CONF_FAST2] = {1, 20, 2, 1},
-    [CONF_FAST3] = {1, 10, 2, 1},
+    [CONF_NORMAL] = {0, 40, 2, 1}, [CONF_FAST] = {0, 30, 2, 1}, [CONF_FAST2] = {1, 20, 2, 1},
+    [CONF_FAST3] = {1, 10, 2, 1},  [CONF_AUTO] = {0, 0, 0, 0}, /* has no use for them */
 };
 
 static unsigned role_where(enum conf_role role)
@@ -110,6 +108,29 @@ static void apply_mode(struct conf_profile *p)
     p->nc = presets[p->mode].nc;
 }
 
+/* Mode auto: windows and buffers that neither the profile nor [defaults] gives. 0, -ENOMEM. */
+static int apply_ceilings(const struct loader *l, unsigned i)
+{
+    struct conf_profile *p = &l->c->profiles[i];
+    char why[CONF_WHY_MAX];
+
+    for (unsigned n = 0; n < conf_n_ceilings && p->mode == CONF_AUTO; n++) {
+        const struct conf_ceiling *c = &conf_ceilings[n];
+        const struct conf_key *k = conf_key_find(c->name, IN_BOTH);
+        int r = 0;
+
+        if (!conf_draft_has(&l->drafts[i], c->name, IN_BOTH) && !conf_draft_has(&l->defaults, c->name, IN_BOTH))
+            r = k->type->parse(k, p, c->text, why);
+        assert(r <= 0);
+        if (r)
+            return err_pass(r);
+    }
+    if (p->mode == CONF_AUTO && !conf_draft_has(&l->drafts[i], "streambuf", IN_BOTH) &&
+        !conf_draft_has(&l->defaults, "streambuf", IN_BOTH))
+        p->streambuf = MIN(p->streambuf, p->smuxbuf);
+    return 0;
+}
+
 /* Gives every profile of one role what it did not say: from [defaults], else from the table. 0, -ENOMEM. */
 static int fill_role(struct loader *l, enum conf_role role)
 {
@@ -124,6 +145,8 @@ static int fill_role(struct loader *l, enum conf_role role)
         if (l->c->profiles[i].role == role) {
             r = fill_from(&l->c->profiles[i], &values, &l->drafts[i], where, true);
             apply_mode(&l->c->profiles[i]);
+            if (!r)
+                r = apply_ceilings(l, i);
         }
     profile_fini(&values);
     return r ? err_pass(r) : 0;

@@ -11,7 +11,7 @@
 
 enum conf_role { CONF_SERVER, CONF_CLIENT };
 enum conf_io { CONF_IO_AUTO, CONF_IO_URING, CONF_IO_EPOLL };
-enum conf_mode { CONF_NORMAL, CONF_FAST, CONF_FAST2, CONF_FAST3, CONF_MANUAL };
+enum conf_mode { CONF_NORMAL, CONF_FAST, CONF_FAST2, CONF_FAST3, CONF_MANUAL, CONF_AUTO };
 enum conf_loglevel { CONF_LOG_ERROR, CONF_LOG_WARNING, CONF_LOG_INFO, CONF_LOG_DEBUG };
 
 #define CONF_DEFAULT_KEY "it's a secrect" /* kcptun's, spelled so */
@@ -33,7 +33,8 @@ struct conf_profile {
     struct conf_secret key, oldkey;
     char *crypt;
     enum conf_mode mode;
-    uint32_t nodelay, interval, resend, nc;  /* as the mode sets them; `manual`: as given */
+    uint32_t nodelay, interval, resend, nc;  /* as the mode sets them; `manual`: as given;
+                                              * `auto`: 0 */
     uint32_t mtu, sndwnd, rcvwnd, datashard, parityshard, dscp;
     bool nocomp, acknodelay, quiet, qpp;
     uint32_t qppcount, qppgeneration;

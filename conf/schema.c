@@ -10,7 +10,7 @@
 const char *const conf_ciphers[] = {"aes",     "aes-128", "aes-192", "aes-128-gcm", "salsa20", "blowfish",
                                     "twofish", "cast5",   "3des",    "tea",         "xtea",    "xor",
                                     "sm4",     "none",    "null",    NULL};
-static const char *const modes[] = {"normal", "fast", "fast2", "fast3", "manual", NULL};
+static const char *const modes[] = {"normal", "fast", "fast2", "fast3", "manual", "auto", NULL};
 static const char *const ios[] = {"auto", "io_uring", "epoll", NULL};
 static const char *const loglevels[] = {"error", "warning", "info", "debug", NULL};
 
@@ -91,7 +91,8 @@ const struct conf_key conf_keys[] = {
     {"qppgeneration", IN_BOTH, &conf_uint, P(qppgeneration), 1, 3, BOTH("3"), NULL, NEW,
      "with qpp: which of three algorithms. 1 = kcptun until 20251212, 2 = kcptun 20251219, 3 = later ones"},
     {"mode", IN_BOTH, &conf_enum, P(mode), ANY, BOTH("fast"), modes, NEW,
-     "preset of nodelay, interval, resend and nc; manual takes the four keys"},
+     "auto measures the path, paces, and sends again what is lost; the others are kcptun's presets of nodelay, interval, "
+     "resend and nc, and manual takes the four keys"},
     {"nodelay", IN_BOTH, &conf_uint, P(nodelay), 0, 2, BOTH("0"), NULL, NEW,
      "mode manual: retransmission timer, 0 = normal, 1 = eager, 2 = most eager"},
     {"interval", IN_BOTH, &conf_uint, P(interval), 10, 5000, BOTH("50"), NULL, NEW,
@@ -103,9 +104,9 @@ const struct conf_key conf_keys[] = {
     {"mtu", IN_BOTH, &conf_uint, P(mtu), 128, 1500, BOTH("1350"), NULL, NEW,
      "bytes of one UDP payload"},
     {"sndwnd", IN_BOTH, &conf_uint, P(sndwnd), 1, 32768, {"1024", "128"}, NULL, NEW,
-     "send window, packets"},
+     "send window, packets. Mode auto: a ceiling, 32768 unless given"},
     {"rcvwnd", IN_BOTH, &conf_uint, P(rcvwnd), 1, 32768, {"1024", "512"}, NULL, NEW,
-     "receive window, packets"},
+     "receive window, packets. Mode auto: a ceiling, 32768 unless given"},
     {"datashard", IN_BOTH, &conf_uint, P(datashard), 0, 255, BOTH("10"), NULL, NEW,
      "FEC data shards of a group; 0 = no FEC"},
     {"parityshard", IN_BOTH, &conf_uint, P(parityshard), 0, 255, BOTH("3"), NULL, NEW,
@@ -121,9 +122,9 @@ const struct conf_key conf_keys[] = {
     {"smuxver", IN_BOTH, &conf_uint, P(smuxver), 1, 2, BOTH("2"), NULL, NEW,
      "multiplexer version; the same at both ends (kcptun before November 2025 defaults to 1)"},
     {"smuxbuf", IN_BOTH, &conf_size, P(smuxbuf), 4096, GIB, BOTH("4194304"), NULL, NEW,
-     "receive buffer of a session"},
+     "receive buffer of a session. Mode auto: a ceiling, 64M unless given"},
     {"streambuf", IN_BOTH, &conf_size, P(streambuf), 4096, GIB, BOTH("2097152"), NULL, NEW,
-     "receive buffer of a stream (smuxver 2); at most smuxbuf"},
+     "receive buffer of a stream (smuxver 2); at most smuxbuf. Mode auto: a ceiling, 16M unless given"},
     {"framesize", IN_BOTH, &conf_size, P(framesize), 128, 65535, BOTH("8192"), NULL, NEW,
      "most payload of one multiplexer frame"},
     {"sockbuf", IN_BOTH, &conf_size, P(sockbuf), 4096, GIB - 1, BOTH("4194304"), NULL, RESTART,
@@ -158,6 +159,11 @@ const struct conf_key conf_keys[] = {
 /* clang-format on */
 const unsigned conf_n_keys = LEN(conf_keys);
 _Static_assert(LEN(conf_keys) <= CONF_KEYS_MAX, "raise CONF_KEYS_MAX");
+
+/* Enough for 1 Gbit/s over 100 ms while packets are lost. */
+const struct conf_ceiling conf_ceilings[] = {
+    {"sndwnd", "32768"}, {"rcvwnd", "32768"}, {"smuxbuf", "67108864"}, {"streambuf", "16777216"}};
+const unsigned conf_n_ceilings = LEN(conf_ceilings);
 
 const struct conf_key *conf_key_find(const char *name, unsigned where)
 {

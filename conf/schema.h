@@ -40,6 +40,11 @@ extern const struct conf_type conf_bool, conf_uint, conf_size, conf_size64, conf
 
 extern const struct conf_key conf_keys[];
 extern const unsigned conf_n_keys;
+struct conf_ceiling {             /* what a key is in mode auto, if nobody gave it */
+    const char *name, *text;
+};
+extern const struct conf_ceiling conf_ceilings[];
+extern const unsigned conf_n_ceilings;
 extern const char *const conf_ciphers[]; /* NULL-terminated; crypto/cipher.h knows the same */
 
 const struct conf_key *conf_key_find(const char *name, unsigned where); /* in any of these sections; NULL: none */

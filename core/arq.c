@@ -313,5 +313,6 @@ void arq_trim(struct arq *a)
 size_t arq_memory(const struct arq *a)
 {
     return sizeof *a + (a->out_cap ? arq_snd_bytes(a->out_cap) : 0) + a->runs_cap * sizeof *a->runs +
-           a->in_cap * sizeof *a->in + a->lent_cap * sizeof *a->lent + a->ack_cap * sizeof *a->acks + a->again_cap * sizeof *a->again;
+           a->in_cap * sizeof *a->in + a->lent_cap * sizeof *a->lent + a->ack_cap * sizeof *a->acks +
+           a->again_cap * sizeof *a->again;
 }

@@ -111,7 +111,7 @@ struct arq {
 
     struct arq_ack *acks;         /* [ack_at, ack_end) is being written, [ack_end, ack_n) waits for a flush */
     uint32_t ack_at, ack_end, ack_n, ack_cap;
-    struct arq_again *again;        /* written before, in that order; [again_lo, again_at) is still to be repeated, newest first */
+    struct arq_again *again;        /* written before, in that order; [again_lo, again_at) is to be repeated, newest first */
     uint32_t again_lo, again_at, again_n, again_cap;
     unsigned probe, telling;      /* ARQ_ASK | ARQ_TELL: for the next flush; being written */
     uint32_t probe_wait, probe_at;

@@ -1,4 +1,5 @@
-/* core/arq_rcv.c - the receive ring: what can be read and what still has gaps before it, and payload that is lent until arq_settle().
+/* core/arq_rcv.c - the receive ring: what can be read and what still has gaps before it, and payload that is lent until
+ * arq_settle().
  * Source: the KCP description, sections 6 and 7. */
 #include "core/arq_priv.h"
 

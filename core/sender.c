@@ -168,6 +168,11 @@ void sender_end_flush(struct sender *s, bool more)
         s->limited_until = s->delivered + MAX(s->inflight, 1);
 }
 
+bool sender_is_thin(const struct sender *s)
+{
+    return s->limited_until && !s->wnd_limited;
+}
+
 void sender_charge(struct sender *s, size_t bytes)
 {
     pacer_charge(&s->pacer, bytes, s->rate, s->now);

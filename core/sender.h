@@ -27,6 +27,8 @@ void sender_end_input(struct sender *s);
 /* arq_flush() is called between these two. most: bytes this flush may send; `more`: data is left that did not go. */
 void sender_begin_flush(struct sender *s, struct tick now, uint64_t most);
 void sender_end_flush(struct sender *s, bool more);
+/* The application, not the path, sets the rate. */
+bool sender_is_thin(const struct sender *s);
 /* Bytes beside the segments (parity) that take part in the rate. */
 void sender_charge(struct sender *s, size_t bytes);
 /* When the next flush has something to do by the clock; TICK_NEVER. */

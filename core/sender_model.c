@@ -196,7 +196,7 @@ void sender_model_rate(struct sender *s)
     bw = (s->delivered - r->delivered) * 1000000 / us;
     s->round_best = MAX(s->round_best, bw);
     if (!(r->flags & REC_LIMITED))
-        s->round_full = true;
+        s->round_full = s->known = true;
     else if (bw <= max_filter_get(&s->bw))
         return;
     max_filter_add(&s->bw, bw);
@@ -408,9 +408,11 @@ void sender_model_step(struct sender *s)
     step_phase(s);
     s->gain = gain_of(s);
     s->rate = (uint64_t)(s->gain * (double)sender_bwe(s));
-    if (s->phase == SENDER_STARTUP || !s->rate)
-        s->rate = MAX(s->rate, (uint64_t)FIRST_RATE);
     s->cwnd = window_of(s);
+    if (s->phase == SENDER_STARTUP || !s->known) { /* what was asked of the path so far says little of it */
+        s->rate = MAX(s->rate, (uint64_t)FIRST_RATE);
+        s->cwnd = MAX(s->cwnd, (uint64_t)FIRST_WINDOW);
+    }
 }
 
 void sender_model_init(struct sender *s)

@@ -102,6 +102,7 @@ struct sender {
     uint32_t round_lost, round_all, over_rounds;
     uint64_t over_best;
     bool round_full;              /* the round had a sample that says something of the path */
+    bool known;                   /* there was one ever */
     uint64_t bw_max;
     double excess;                /* loss beyond what is random, averaged */
 

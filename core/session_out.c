@@ -139,7 +139,9 @@ static void add_parity(struct session *s, struct packet_batch *out, void *to, bo
     unsigned n = fec_encoder_parities(s->enc);
     uint8_t *rows[SHARD_MAX_N];
 
-    if (pause || (!s->fec_agrees && !smux_peer_is_ours(s->smux))) {
+    bool known = s->fec_agrees || smux_peer_is_ours(s->smux);
+
+    if (pause || !known || (s->sender && !sender_is_thin(s->sender))) {
         fec_encoder_skip(s->enc);
         return;
     }

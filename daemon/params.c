@@ -17,9 +17,10 @@ struct session_params params_session(const struct conf_profile *c, const struct 
         .snd_wnd = c->sndwnd,
         .rcv_wnd = c->rcvwnd,
         .nodelay = (uint8_t)c->nodelay,
-        .interval_ms = (uint16_t)c->interval,
+        .interval_ms = (uint16_t)(c->interval ? c->interval : 10), /* mode auto: not used, but for its range */
         .resend = c->resend,
         .nocwnd = c->nc != 0,
+        .adaptive = c->mode == CONF_AUTO,
         .fec_data = (uint16_t)c->datashard,
         .fec_parity = (uint16_t)c->parityshard,
         .compress = !c->nocomp,

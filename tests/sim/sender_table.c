@@ -1,128 +1,145 @@
-/* tests/sim/sender_table.c - one row of a path: what bulk gets over it. sender_table [KEY=VALUE...]. */
+/* tests/sim/sender_table.c - what bulk and echo get over one kind of path, in virtual time, for who tunes the sender:
+ *   sender_table [KEY=NUMBER...]     keys: see below; trace=N prints the sender's state every N looks. */
+#include "tests/sim/traffic.h"
+
 #include "crypto/kdf.h"
-#include "tests/sim/pair.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-int main(int argc, char **argv);
+static int n_args;
+static char **args;
 
-static double arg(int argc, char **argv, const char *key, double def)
+static double arg(const char *key, double def)
 {
     size_t n = strlen(key);
 
-    for (int i = 1; i < argc; i++)
-        if (!strncmp(argv[i], key, n) && argv[i][n] == '=')
-            return atof(argv[i] + n + 1);
+    for (int i = 1; i < n_args; i++)
+        if (!strncmp(args[i], key, n) && args[i][n] == '=')
+            return atof(args[i] + n + 1);
     return def;
 }
 
-struct bulk {
-    uint64_t received;
-    struct smux_stream *st;
-};
-static uint8_t block[65536];
-
-static void client_turn(struct end *e, struct tick now)
+static struct link_params path(const char *suffix)
 {
-    struct bulk *b = e->ctx;
-    size_t room;
+    struct link_params p = traffic_path(arg("loss", 0));
+    char key[32];
 
-    (void)now;
-    if (!b->st)
-        assert_int_equal(smux_open(session_smux(e->s), &b->st), 0);
-    room = smux_stream_room(b->st);
-    if (room)
-        assert_int_equal(smux_stream_write(b->st, bytes_of(block, MIN(room, sizeof block))), 0);
+#define P(name, field, unit)                                                                                           \
+    snprintf(key, sizeof key, "%s%s", name, suffix);                                                                   \
+    p.field = (uint64_t)(arg(key, arg(name, (double)p.field / (unit))) * (unit))
+    P("mbit", rate, 1e6);
+    P("queue", queue_us, 1e3);
+    P("delay", delay_us, 1e3);
+    P("jitter", jitter_us, 1e3);
+    P("reorder", reorder, 1);
+    P("loss", loss_ppm, 1e4);
+    P("burst", burst, 1);
+    P("dup", dup_ppm, 1e4);
+#undef P
+    return p;
 }
-static void client_stream(struct end *e, struct smux_stream *st, unsigned ev)
-{
-    (void)e, (void)st, (void)ev;
-}
-static void server_stream(struct end *e, struct smux_stream *st, unsigned ev)
-{
-    struct bulk *b = e->ctx;
-    struct bytes v;
 
-    (void)ev;
-    while (smux_stream_peek(st, &v, 1)) {
-        b->received += v.len;
-        smux_stream_read(st, v.len);
+static void trace(const struct traffic *t)
+{
+    struct session_info i;
+
+    for (unsigned k = 0; k < t->n_flows; k++) {
+        const struct flow *f = &t->flow[k];
+
+        if (!f->node[0].s)
+            continue;
+        session_info(f->node[f->p.apps & APP_DOWN ? 1 : 0].s, &i, t->now);
+        printf("%6.2f %u %-9s bw %6.2f pace %6.2f rtt %u/%u q %u real %.1f infl %u/%u loss %.3f got %.1f\n",
+               (double)tick_since_us(t->now, t->start) / 1e6, k, i.phase, (double)i.rate * 8e-6,
+               (double)i.pacing * 8e-6, i.min_rtt_us, i.srtt_us, i.queue_us,
+               (double)link_queue_us((struct link *)&t->way[0], t->now) / 1000, (unsigned)i.wire_inflight,
+               (unsigned)i.window, i.loss_ppm / 1e6, (double)f->received * 8e-6);
     }
+}
+
+static void run(uint64_t seed, double sum[])
+{
+    const struct link_params way[2] = {path(""), path("2")};
+    double at = arg("at", 0), warm = arg("warm", 2), secs = arg("secs", 10);
+    struct link_change ch[8];
+    struct flow_params f[TRAFFIC_FLOWS] = {0};
+    unsigned flows = (unsigned)arg("flows", 1), n = 0, every = (unsigned)arg("trace", 0);
+    static struct traffic t;
+
+    for (unsigned i = 0; i < flows; i++) {
+        char key[16];
+
+        f[i] = (struct flow_params){.sp = {traffic_session(true), traffic_session(false)}};
+        snprintf(key, sizeof key, "apps%u", i);
+        f[i].apps = (unsigned)arg(key, APP_BULK);
+        snprintf(key, sizeof key, "start%u", i);
+        f[i].start_us = (uint64_t)(arg(key, 0) * 1e6);
+        for (unsigned k = 0; k < 2; k++) {
+            f[i].sp[k].fec_data = (uint16_t)arg("fec", 10);
+            f[i].sp[k].adaptive = arg("auto", 1) != 0;
+            f[i].sp[k].snd_wnd = f[i].sp[k].rcv_wnd = (uint32_t)arg("wnd", 32768);
+            if (!f[i].sp[k].adaptive) {
+                f[i].sp[k].nodelay = 1;
+                f[i].sp[k].resend = 2;
+            }
+        }
+    }
+    traffic_init(&t, seed, way, f, flows);
+#define CH(name, fld, unit)                                                                                            \
+    if (arg(name, -1) >= 0)                                                                                            \
+    ch[n++] = (struct link_change){(uint64_t)(at * 1e6), offsetof(struct link_params, fld), 3,                         \
+                                   (uint64_t)(arg(name, 0) * (unit))}
+    CH("to_mbit", rate, 1e6);
+    CH("to_delay", delay_us, 1e3);
+    CH("to_loss", loss_ppm, 1e4);
+#undef CH
+    if (arg("outage", 0) > 0) {
+        ch[n++] = (struct link_change){(uint64_t)(at * 1e6), offsetof(struct link_params, loss_ppm), 3, LINK_PPM};
+        ch[n++] = (struct link_change){(uint64_t)((at + arg("outage", 0)) * 1e6),
+                                       offsetof(struct link_params, loss_ppm), 3, way[0].loss_ppm};
+    }
+    for (unsigned i = 0; i < 2; i++)
+        link_schedule(&t.way[i], ch, n, i, t.now);
+    for (double s = 0; s < warm + secs - 0.005; s += 0.01) {
+        if (s >= warm && s < warm + 0.01)
+            traffic_mark(&t);
+        traffic_run(&t, 10000);
+        if (every && t.looks % every == 0)
+            trace(&t);
+    }
+    for (unsigned i = 0; i < flows; i++)
+        sum[8 + i] += traffic_mbit(&t, i);
+    sum[0] += traffic_share(&t, 0, arg("to_mbit", arg("mbit", 100)), arg("to_loss", arg("loss", 0)));
+    sum[1] += traffic_wire(&t);
+    sum[2] += traffic_queue_ms(&t, -1);
+    sum[3] += traffic_queue_ms(&t, 95);
+    sum[4] += traffic_spurious(&t);
+    for (unsigned i = 0; i < flows; i++)
+        if (f[i].apps & APP_ECHO) {
+            sum[5] += traffic_echo_ms(&t, i, 50);
+            sum[6] += traffic_echo_ms(&t, i, 99);
+            sum[7] += traffic_wire_bytes(&t) / secs;
+        }
+    traffic_fini(&t);
 }
 
 int main(int argc, char **argv)
 {
-    double mbit = arg(argc, argv, "mbit", 100), delay = arg(argc, argv, "delay", 50), loss = arg(argc, argv, "loss", 0);
-    double secs = arg(argc, argv, "secs", 10), qms = arg(argc, argv, "queue", 50);
-    int seeds = (int)arg(argc, argv, "seeds", 1), trace = (int)arg(argc, argv, "trace", 0);
+    double v[8 + TRAFFIC_FLOWS] = {0}, seeds;
 
+    n_args = argc;
+    args = argv;
+    seeds = arg("seeds", 3);
     if (crypto_init())
         return 1;
-    for (int seed = 1; seed <= seeds; seed++) {
-        struct session_params sp[2] = {pair_defaults(true), pair_defaults(false)};
-        struct link_params lp[2];
-        struct bulk b = {0};
-        struct pair p;
-        bool never = false;
-        uint64_t r0, w0, s0 = 0, rate = (uint64_t)(mbit * 1e6 / 8 * 1350 / 1378);
-        double limit, t, q = 0;
-        unsigned hist[1000] = {0}, n = 0, p95 = 0;
-
-        for (int i = 0; i < 2; i++) {
-            sp[i].adaptive = arg(argc, argv, "auto", 1) != 0;
-            sp[i].snd_wnd = sp[i].rcv_wnd = 32768;
-            sp[i].stream_buf = 16 << 20;
-            sp[i].session_buf = 64 << 20;
-            lp[i] = (struct link_params){.delay_us = (uint32_t)(delay * 1000),
-                                         .loss_ppm = (uint32_t)(loss * 10000),
-                                         .rate = rate,
-                                         .queue_bytes = (uint32_t)((double)rate * qms / 1000),
-                                         .jitter_us = (uint32_t)(1000 * arg(argc, argv, "jitter", 0)),
-                                         .dup_ppm = (uint32_t)(10000 * arg(argc, argv, "dup", 0))};
-        }
-        sp[0].fec_data = sp[1].fec_data = (uint16_t)arg(argc, argv, "fec", 0);
-        pair_init(&p, (uint64_t)seed, "none", sp, lp);
-        p.end[0].on_turn = client_turn;
-        p.end[0].on_stream = client_stream;
-        p.end[1].on_stream = server_stream;
-        p.end[0].ctx = p.end[1].ctx = &b;
-        pair_run(&p, &never, 2000000);
-        r0 = b.received;
-        w0 = p.end[0].out.bytes + p.end[1].out.bytes + 28 * (p.end[0].out.sent + p.end[1].out.sent);
-        s0 = p.end[0].stats.spurious_segs;
-        for (t = 0; t < secs; t += 0.01) {
-            double ms;
-
-            pair_run(&p, &never, 10000);
-            ms = (double)tick_since_us(p.end[0].out.free_at, p.now) / 1000;
-            q += ms;
-            hist[MIN((unsigned)ms, 999)]++;
-            n++;
-            if (trace && n % (unsigned)trace == 0) {
-                struct session_info si;
-                session_info(p.end[0].s, &si, p.now);
-                printf(
-                    "%6.2f %-9s bw %6.2f pace %6.2f rtt %u/%u q %d real %.1f infl %u/%u loss %.3f got %.1f spur %lu\n",
-                    t, si.phase, (double)si.rate * 8e-6, (double)si.pacing * 8e-6, si.min_rtt_us, si.srtt_us,
-                    (int)si.queue_us, ms, (unsigned)si.wire_inflight, (unsigned)si.window, si.loss_ppm / 1e6,
-                    (double)(b.received - r0) * 8e-6 / (t + .01), p.end[0].stats.spurious_segs);
-            }
-        }
-        for (unsigned k = 0; p95 < 999; p95++)
-            if ((k += hist[p95]) >= n * 95 / 100)
-                break;
-        limit = mbit * 1e6 / 8 * 1298 / 1378 * (1 - loss / 100) * secs;
-        r0 = b.received - r0;
-        w0 = p.end[0].out.bytes + p.end[1].out.bytes + 28 * (p.end[0].out.sent + p.end[1].out.sent) - w0;
-        printf("mbit %g loss %g seed %d: %5.1f %% of limit, wire %.3f, queue %.1f/%u ms, spurious %.2f %%, retrans "
-               "%.2f %%\n",
-               mbit, loss, seed, 100.0 * (double)r0 / limit, (double)w0 / (double)r0, q / n, p95,
-               100.0 * (double)(p.end[0].stats.spurious_segs - s0) * 1298 / (double)r0,
-               100.0 * (double)p.end[0].stats.retrans_segs * 1298 / (double)b.received);
-        fflush(stdout);
-        pair_fini(&p);
-    }
+    for (int i = 1; i <= seeds; i++)
+        run((uint64_t)(i + arg("seed", 0)), v);
+    for (unsigned i = 0; i < LEN(v); i++)
+        v[i] /= seeds;
+    printf("%5.1f %%  wire %.3f  queue %.1f/%.0f ms  spurious %.2f %%  echo %.0f/%.0f ms %.0f B/s  flows %.1f %.1f "
+           "%.1f %.1f\n",
+           v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11]);
     return 0;
 }

@@ -99,7 +99,7 @@ static const struct {
     {S "ratelimit = 1099511627777\n", "t.ini:3: ratelimit: '1099511627777': out of range"},
     {S "nocomp = maybe\n", "t.ini:3: nocomp: 'maybe': neither true nor false; accepted: true false yes no on off 1 0"},
     {S "nocomp = True\n", "t.ini:3: nocomp: 'True': neither true nor false"},
-    {S "mode = slow\n", "t.ini:3: mode: 'slow': unknown; accepted: normal fast fast2 fast3 manual"},
+    {S "mode = slow\n", "t.ini:3: mode: 'slow': unknown; accepted: normal fast fast2 fast3 manual auto"},
     {S "crypt = aes-256\n", "t.ini:3: crypt: 'aes-256': unknown; accepted: aes aes-128 "},
     {"[global]\nio = uring\n", "t.ini:2: io: 'uring': unknown; accepted: auto io_uring epoll"},
     {"[global]\nloglevel = all\n", "t.ini:2: loglevel: 'all': unknown; accepted: error warning info debug"},
@@ -382,6 +382,33 @@ static void test_defaults(void **state)
     conf_free(c);
 }
 
+/* Mode auto has ceilings of its own where nobody gave others. */
+static void test_ceilings(void **state)
+{
+    static const struct {
+        const char *text;
+        uint32_t sndwnd, rcvwnd, smuxbuf, streambuf;
+    } rows[] = {
+        {"[client c]\nmode = auto\n", 32768, 32768, 64 << 20, 16 << 20},
+        {"[client c]\nmode = fast3\n", 128, 512, 4 << 20, 2 << 20},
+        {"[defaults]\nsndwnd = 99\n[client c]\nmode = auto\nrcvwnd = 98\n", 99, 98, 64 << 20, 16 << 20},
+        {"[client c]\nmode = auto\nsmuxbuf = 1M\n", 32768, 32768, 1 << 20, 1 << 20},
+        {"[defaults]\nmode = auto\nstreambuf = 3M\n[client c]\nsmuxbuf = 5M\n", 32768, 32768, 5 << 20, 3 << 20},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < LEN(rows); i++) {
+        struct conf *c = must_load(rows[i].text);
+        const struct conf_profile *p = &c->profiles[0];
+
+        assert_int_equal(p->sndwnd, rows[i].sndwnd);
+        assert_int_equal(p->rcvwnd, rows[i].rcvwnd);
+        assert_int_equal(p->smuxbuf, rows[i].smuxbuf);
+        assert_int_equal(p->streambuf, rows[i].streambuf);
+        conf_free(c);
+    }
+}
+
 static void test_modes(void **state)
 {
     static const struct {
@@ -554,17 +581,12 @@ static void test_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_clashes),
-        cmocka_unit_test(test_clash_texts),
-        cmocka_unit_test(test_many_problems),
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_modes),
-        cmocka_unit_test(test_defaults_section),
-        cmocka_unit_test(test_bad_input),
-        cmocka_unit_test(test_line_numbers),
-        cmocka_unit_test(test_ciphers),
-        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_rules),       cmocka_unit_test(test_clashes),
+        cmocka_unit_test(test_clash_texts), cmocka_unit_test(test_many_problems),
+        cmocka_unit_test(test_defaults),    cmocka_unit_test(test_modes),
+        cmocka_unit_test(test_ceilings),    cmocka_unit_test(test_defaults_section),
+        cmocka_unit_test(test_bad_input),   cmocka_unit_test(test_line_numbers),
+        cmocka_unit_test(test_ciphers),     cmocka_unit_test(test_help),
         cmocka_unit_test(test_table),
     };
 
