@@ -156,7 +156,7 @@ static void claim_path(struct claim *v, size_t *n, const char *path, const char 
 int conf_check_addrs(const struct conf *c, const struct draft *drafts, const struct draft *global,
                      struct conf_problems *ps)
 {
-    struct claim *v = calloc((size_t)c->n_profiles + 2, sizeof *v);
+    struct claim *v = calloc((size_t)c->n_profiles + 3, sizeof *v);
     size_t n = 0;
 
     if (!v)
@@ -166,6 +166,13 @@ int conf_check_addrs(const struct conf *c, const struct draft *drafts, const str
             claim(&v[n++], &c->profiles[i], &drafts[i]);
     claim_path(v, &n, c->global.control, "the control socket", "control", global);
     claim_path(v, &n, c->global.stats, "the stats socket", "stats", global);
+    if (!addr_text_none(&c->global.metrics)) {
+        v[n] = (struct claim){.proto = STREAM,
+                              .who = "the metrics",
+                              .key = "metrics",
+                              .at = conf_draft_place(global, "metrics", IN_GLOBAL)};
+        describe(&v[n++], &c->global.metrics);
+    }
     qsort(v, n, sizeof *v, by_port);
     check_same_address(v, n, ps);
     check_wildcards(v, n, UDP, COVER_ALL, ps);

@@ -12,6 +12,7 @@
 enum conf_role { CONF_SERVER, CONF_CLIENT };
 enum conf_io { CONF_IO_AUTO, CONF_IO_URING, CONF_IO_EPOLL };
 enum conf_mode { CONF_NORMAL, CONF_FAST, CONF_FAST2, CONF_FAST3, CONF_MANUAL, CONF_AUTO };
+enum conf_logformat { CONF_LOG_TEXT, CONF_LOG_JSON };
 enum conf_loglevel { CONF_LOG_ERROR, CONF_LOG_WARNING, CONF_LOG_INFO, CONF_LOG_DEBUG };
 
 #define CONF_DEFAULT_KEY "it's a secrect" /* kcptun's, spelled so */
@@ -54,7 +55,9 @@ struct conf_global {
     uint16_t *cpus;               /* cores to pin workers to; n_cpus 0: the allowed ones, one each */
     unsigned n_cpus;
     char *control, *stats;        /* paths of the control sockets: for all commands, for reading only; "" = none */
+    struct addr_text metrics;     /* none: no metrics */
     char *log;                    /* "" = standard error */
+    enum conf_logformat logformat;
     enum conf_loglevel loglevel;
     uint64_t memory;              /* bytes for buffers, all workers; 0 = a quarter of the machine's */
     uint32_t maxsessions;         /* 0 = none */

@@ -12,6 +12,7 @@ const char *const conf_ciphers[] = {"aes",     "aes-128", "aes-192", "aes-128-gc
                                     "sm4",     "none",    "null",    NULL};
 static const char *const modes[] = {"normal", "fast", "fast2", "fast3", "manual", "auto", NULL};
 static const char *const ios[] = {"auto", "io_uring", "epoll", NULL};
+static const char *const logformats[] = {"text", "json", NULL};
 static const char *const loglevels[] = {"error", "warning", "info", "debug", NULL};
 
 #define G(m)    offsetof(struct conf_global, m), 0
@@ -45,8 +46,12 @@ const struct conf_key conf_keys[] = {
      "path of the control socket, for the owner and group kcptun; empty = none"},
     {"stats", IN_GLOBAL, &conf_text, G(stats), 0, 107, {""}, NULL, RESTART,
      "path of a second control socket, for everybody, that tells and changes nothing; empty = none"},
+    {"metrics", IN_GLOBAL, &conf_maybe_stream, G(metrics), ANY, {""}, NULL, RESTART,
+     "where Prometheus finds the counters, by HTTP at /metrics, for everybody who can connect; empty = nowhere"},
     {"log", IN_GLOBAL, &conf_text, G(log), 0, 4095, {""}, NULL, RESTART,
-     "log file; empty = standard error"},
+     "log file, or syslog; empty = standard error"},
+    {"logformat", IN_GLOBAL, &conf_enum, G(logformat), ANY, {"text"}, logformats, RESTART,
+     "form of a line of the log; json has an object with time, level and message in each"},
     {"loglevel", IN_GLOBAL, &conf_enum, G(loglevel), ANY, {"info"}, loglevels, LIVE,
      "least grave message that is logged"},
     {"spin", IN_GLOBAL, &conf_uint, G(spin), 0, 1000, {"0"}, NULL, RESTART,

@@ -113,8 +113,11 @@ const struct conf_type conf_device = {"device", sizeof(char *), .parse = device_
 static int addr_parse(const struct conf_key *k, void *base, const char *text, char *why)
 {
     bool udp = k->type == &conf_udp;
-    int r = addr_text_parse(value_field(k, base), text, !udp, udp);
+    int r;
 
+    if (!*text && k->type == &conf_maybe_stream)
+        return 0;
+    r = addr_text_parse(value_field(k, base), text, !udp, udp);
     if (r == ADDR_MALFORMED)
         return value_refuse(why, "malformed address");
     if (r == ADDR_BAD_PORT)
@@ -160,6 +163,8 @@ static void addr_range(const struct conf_key *k, FILE *out)
     fputs(k->type == &conf_udp ? "host:port or host:min-max, ports 1..65535, IPv6 in brackets"
                                : "host:port, port 1..65535, IPv6 in brackets, or the path of a unix socket",
           out);
+    if (k->type == &conf_maybe_stream)
+        fputs(", or nothing", out);
 }
 
 #define ADDR_OPS                                                                                                       \
@@ -167,6 +172,7 @@ static void addr_range(const struct conf_key *k, FILE *out)
     .range = addr_range
 const struct conf_type conf_udp = {"address", sizeof(struct addr_text), ADDR_OPS};
 const struct conf_type conf_stream = {"address", sizeof(struct addr_text), ADDR_OPS};
+const struct conf_type conf_maybe_stream = {"address", sizeof(struct addr_text), ADDR_OPS};
 
 /* ---- secrets ---- */
 

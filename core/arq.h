@@ -84,6 +84,7 @@ struct arq_state {
     uint32_t rcv_read;            /* next to hand out: rcv_nxt - rcv_read segments wait for the reader */
     uint32_t rmt_wnd, cwnd, ssthresh, incr;
     uint32_t srtt_ms, rttvar_ms, rto_ms; /* srtt 0: no sample yet */
+    uint32_t rtt_ms, n_rtts;      /* the newest sample; samples so far */
     uint32_t n_inflight;          /* segments sent and not acknowledged */
     uint32_t n_rcv_buf;           /* segments that arrived out of order */
     uint32_t n_acks;              /* acknowledgements waiting for a flush */

@@ -318,6 +318,8 @@ void arq_snd_rtt(struct arq *a, uint32_t rtt_ms)
 
     if (rtt_ms > ARQ_RTO_MAX_MS)
         return;
+    st->rtt_ms = rtt_ms;
+    st->n_rtts++;
     if (!st->srtt_ms) {
         st->srtt_ms = rtt_ms;
         st->rttvar_ms = rtt_ms / 2;

@@ -99,3 +99,26 @@ void session_count_end(struct session *s)
 {
     tell_gauges(s, &(const struct gauges){0});
 }
+
+/* Round trips and the time in the queue, a sample of each a turn at most. Of the queue one is taken at a time: of whatever
+ * is in it now, until that many bytes have left; what came and left in the same turn did not wait. */
+void session_sample(struct session *s, struct tick now)
+{
+    const struct arq_state *a = arq_state(s->arq);
+    uint64_t queued = smux_queued(s->smux), left = queued - smux_backlog(s->smux);
+
+    if (a->n_rtts != s->n_rtts)
+        histogram_add(&s->p.stats->rtt, a->rtt_ms * UINT64_C(1000));
+    s->n_rtts = a->n_rtts;
+    if (s->queue.upto && left >= s->queue.upto) {
+        histogram_add(&s->p.stats->queue_delay, tick_since_us(now, s->queue.since));
+        s->queue.upto = 0;
+    } else if (!s->queue.upto && left == queued && queued != s->queue.seen) {
+        histogram_add(&s->p.stats->queue_delay, 0);
+    }
+    if (!s->queue.upto && left != queued) {
+        s->queue.upto = queued;
+        s->queue.since = now;
+    }
+    s->queue.seen = queued;
+}

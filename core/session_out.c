@@ -313,8 +313,10 @@ int session_poll(struct session *s, struct packet_batch *out, void *to, struct t
     }
     while (s->emitting && packet_batch_fits(out))
         s->emitting = emit(s, out, to, now);
-    if (!s->emitting)
+    if (!s->emitting) {
         r = SESSION_AGAIN;
+        session_sample(s, now);
+    }
     s->out_bytes += out->used - used;
     spend(s, out->used - used);
     if (s->enc)

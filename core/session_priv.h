@@ -54,6 +54,11 @@ struct session {
     struct tick una_since; /* and since when it is that, or nothing was in flight */
     struct gauges told; /* added so far */
     struct smux_counts smux_told;
+    struct {
+        uint64_t upto, seen; /* bytes ever queued: those that wait until the sample is taken (0: none); at the last look */
+        struct tick since;
+    } queue; /* the sample of the queueing delay that is being taken */
+    uint32_t n_rtts; /* samples of the round trip at the last look */
 };
 
 /* Marks s as dead, for the first reason given. False. */
@@ -63,6 +68,7 @@ void session_stir(struct session *s, struct tick now);
 /* Moves the counters of the parts to those of the profile, and brings its gauges up to date: once a turn. */
 void session_count(struct session *s);
 void session_count_end(struct session *s); /* s goes: takes its share of the gauges back */
+void session_sample(struct session *s, struct tick now); /* of the histograms: once a turn */
 /* Moves what is in order up to the streams, as far as there is room for it. False: s is dead. */
 bool session_pump(struct session *s);
 arq_pull_fn session_pull;

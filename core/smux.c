@@ -273,6 +273,7 @@ int smux_stream_write(struct smux_stream *s, struct bytes b)
     if (r)
         return r;
     m->backlog += b.len;
+    m->queued += b.len;
     if (s->out.bytes >= m->p.send_buf)
         s->above = true;
     smux_out_update(s);

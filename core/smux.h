@@ -103,7 +103,8 @@ size_t smux_fill(struct smux *m, uint8_t *out, size_t room);
 /* The same, cut at frame borders: one whole frame into out, room >= 8 + max(frame_max, 8). 0: nothing to send. */
 size_t smux_fill_frame(struct smux *m, uint8_t *out, size_t room);
 bool smux_has_output(const struct smux *m);           /* smux_fill() would give something */
-size_t smux_backlog(const struct smux *m);            /* bytes of stream data queued */
+size_t smux_backlog(const struct smux *m);            /* bytes of stream data queued, */
+uint64_t smux_queued(const struct smux *m);           /* and all that ever were */
 void smux_keepalive(struct smux *m);                  /* queues a NOP; the first announces us */
 
 /* ---- state ---- */

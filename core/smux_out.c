@@ -365,6 +365,11 @@ size_t smux_backlog(const struct smux *m)
     return m->backlog;
 }
 
+uint64_t smux_queued(const struct smux *m)
+{
+    return m->queued;
+}
+
 void smux_keepalive(struct smux *m)
 {
     if (m->hello_sent)

@@ -72,6 +72,7 @@ struct smux {
     struct list ahead, round;     /* the two tiers of the scheduler */
     uint32_t n_sendable;
     size_t backlog;
+    uint64_t queued; /* bytes that were ever added to it */
     uint8_t out_head[SMUX_FRAME_HEADER + SMUX_FRAME_UPD];
     uint8_t out_pos, out_len;
     struct smux_stream *cur;      /* whose payload the open frame carries */

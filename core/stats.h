@@ -3,23 +3,31 @@
 #ifndef CORE_STATS_H
 #define CORE_STATS_H
 
+#include "core/histogram.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
-struct stats {
+struct stats {                    /* of 64-bit numbers alone */
 #define STAT(name, member, kind, help) uint64_t member;
+#define HISTOGRAM(name, member, help) struct histogram member;
 #include "core/stats.def"
 #undef STAT
+#undef HISTOGRAM
 };
 
 struct stats_info {
-    const char *name, *help;
+    const char *name;             /* "BytesSent", */
+    const char *member;           /* "bytes_sent" */
+    const char *help;
     char kind;                    /* 'C' counts up, 'G' gauge, 'L' gauge of which the largest counts */
-    size_t offset;                /* of the uint64_t in struct stats */
+    size_t offset;                /* of the uint64_t, or the struct histogram, in struct stats */
 };
 
 extern const struct stats_info stats_info[];
 extern const size_t stats_count;
+extern const struct stats_info stats_histograms[];
+extern const size_t stats_n_histograms;
 
 /* Single-writer counters: a relaxed load and store, no locked instruction. */
 static inline void stat_add(uint64_t *c, uint64_t n)
@@ -37,13 +45,18 @@ static inline void stat_set(uint64_t *c, uint64_t v)
     __atomic_store_n(c, v, __ATOMIC_RELAXED);
 }
 
+static inline uint64_t stat_read(const uint64_t *c)
+{
+    return __atomic_load_n(c, __ATOMIC_RELAXED);
+}
+
 static inline uint64_t stat_get(const struct stats *s, size_t i)
 {
     const char *p = (const char *)s + stats_info[i].offset;
-    return __atomic_load_n((const uint64_t *)(const void *)p, __ATOMIC_RELAXED);
+    return stat_read((const uint64_t *)(const void *)p);
 }
 
-/* Adds every counter of `one` to `sum` (which the caller owns alone). Of kind L the larger one stays. */
+/* Adds every number of `one` to `sum` (which the caller owns alone). Of kind L the larger one stays. */
 void stats_sum(struct stats *sum, const struct stats *one);
 
 #endif

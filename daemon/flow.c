@@ -96,7 +96,7 @@ static struct listener *open_flow(struct peer *p, unsigned port, const struct so
             return l;
         close(fd);
     }
-    log_debug("%s: no connected socket: %s", peer_text(p), strerror(-r));
+    log_debug_of(net_addr_source(&p->remote), "%s: no connected socket: %s", peer_text(p), strerror(-r));
     free(l);
     return NULL;
 }

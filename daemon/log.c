@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TEXT_MAX = 1000, LINE_MAX_ = 4 * TEXT_MAX + 128 }; /* every byte of a text may become four */
+enum { TEXT_MAX = 1000, LINE_MAX_ = 5 * TEXT_MAX + 256 }; /* every byte of a text may become \\x1b, in JSON \\\\x1b */
 
 _Static_assert((int)LOG_AT_ERROR == (int)CONF_LOG_ERROR && (int)LOG_AT_WARNING == (int)CONF_LOG_WARNING &&
                    (int)LOG_AT_INFO == (int)CONF_LOG_INFO && (int)LOG_AT_DEBUG == (int)CONF_LOG_DEBUG,
@@ -28,6 +28,7 @@ enum sink { SINK_PLAIN, SINK_JOURNAL, SINK_SYSLOG };
 
 _Atomic int log_level_now = LOG_AT_INFO;
 static _Atomic int sink = SINK_PLAIN, out_fd = STDERR_FILENO;
+static _Atomic bool json;
 static char *file; /* main thread's; NULL: not a file */
 
 static const struct {
@@ -103,6 +104,7 @@ int log_init(const struct log_params *p)
     if (to_syslog)
         openlog(p->name, LOG_PID | LOG_NDELAY, LOG_DAEMON);
     sink = to_syslog ? SINK_SYSLOG : !to_file && stderr_is_journal() ? SINK_JOURNAL : SINK_PLAIN;
+    json = p->json;
     free(file);
     file = path;
     log_level_set(p->level);
@@ -127,22 +129,6 @@ void log_level_set(enum log_level level)
     log_level_now = (int)level;
 }
 
-bool log_site_pass(struct log_site *s, uint64_t now_us, uint32_t *held)
-{
-    const uint64_t depth_us = (uint64_t)LOG_BURST * LOG_REFILL_US;
-    uint64_t full = s->full_us, next;
-
-    do {
-        next = (full > now_us ? full : now_us) + LOG_REFILL_US;
-        if (next > now_us + depth_us) {
-            s->held++;
-            return false;
-        }
-    } while (!atomic_compare_exchange_weak(&s->full_us, &full, next));
-    *held = atomic_exchange(&s->held, 0);
-    return true;
-}
-
 static uint64_t clock_us(void)
 {
     struct timespec ts;
@@ -151,32 +137,35 @@ static uint64_t clock_us(void)
     return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
-static size_t put_prefix(char *out, size_t size, enum log_level level, int to)
+/* "2026-11-22 05:03:42.123" in local time, or "2026-11-22T05:03:42.123Z". */
+static size_t put_time(char *out, size_t size, bool utc)
 {
     struct timespec ts;
     struct tm tm;
     size_t n;
 
-    if (to == SINK_SYSLOG)
-        return 0;
-    if (to == SINK_JOURNAL)
-        return (size_t)snprintf(out, size, "<%d>", levels[level].priority);
     clock_gettime(CLOCK_REALTIME, &ts);
-    localtime_r(&ts.tv_sec, &tm);
-    n = strftime(out, size, "%Y-%m-%d %H:%M:%S", &tm);
-    return n + (size_t)snprintf(out + n, size - n, ".%03ld %s: ", ts.tv_nsec / 1000000, levels[level].name);
+    if (utc)
+        gmtime_r(&ts.tv_sec, &tm);
+    else
+        localtime_r(&ts.tv_sec, &tm);
+    n = strftime(out, size, utc ? "%Y-%m-%dT%H:%M:%S" : "%Y-%m-%d %H:%M:%S", &tm);
+    return n + (size_t)snprintf(out + n, size - n, ".%03ld%s", ts.tv_nsec / 1000000, utc ? "Z" : "");
 }
 
 /* A peer, a resolver or a file must not be able to end a line, nor to speak to the operator's terminal. */
-static size_t put_escaped(char *out, const char *text)
+static size_t put_escaped(char *out, const char *text, bool in_json)
 {
     static const char hex[] = "0123456789abcdef";
     char *start = out;
 
     for (const char *p = text; *p; p++) {
         unsigned char c = (unsigned char)*p;
+        bool plain = c >= ' ' && c <= '~';
 
-        if (c >= ' ' && c <= '~') {
+        if (in_json && (!plain || c == '"' || c == '\\'))
+            *out++ = '\\';
+        if (plain) {
             *out++ = *p;
             continue;
         }
@@ -188,30 +177,77 @@ static size_t put_escaped(char *out, const char *text)
     return (size_t)(out - start);
 }
 
-void log_line_(struct log_site *site, enum log_level level, const char *fmt, ...)
+static size_t put_text_line(char *line, enum log_level level, int to, const char *text, uint32_t held)
 {
-    int saved = errno, to = sink;
-    char text[TEXT_MAX], line[LINE_MAX_];
-    uint32_t held = 0;
-    va_list ap;
-    size_t n;
+    size_t n = 0;
 
-    if (site && !log_site_pass(site, clock_us(), &held))
-        return;
-    va_start(ap, fmt);
-    if (vsnprintf(text, sizeof text, fmt, ap) >= (int)sizeof text)
-        memcpy(text + sizeof text - 4, "...", 4);
-    va_end(ap);
-    n = put_prefix(line, 64, level, to);
-    n += put_escaped(line + n, text);
+    if (to == SINK_PLAIN) {
+        n = put_time(line, 64, false);
+        n += (size_t)snprintf(line + n, 64, " %s: ", levels[level].name);
+    }
+    n += put_escaped(line + n, text, false);
     if (held)
-        n += (size_t)snprintf(line + n, sizeof line - n, " (%u more like this were held back)", held);
+        n += (size_t)snprintf(line + n, 64, " (%u more like this were held back)", held);
+    return n;
+}
+
+static size_t put_json_line(char *line, enum log_level level, const char *text, uint32_t held)
+{
+    size_t n = (size_t)sprintf(line, "{\"time\":\"");
+
+    n += put_time(line + n, 64, true);
+    n += (size_t)snprintf(line + n, 64, "\",\"level\":\"%s\",\"message\":\"", levels[level].name);
+    n += put_escaped(line + n, text, true);
+    n += (size_t)snprintf(line + n, 64, held ? "\",\"held_back\":%u}" : "\"}", held);
+    return n;
+}
+
+static void write_line(enum log_level level, const char *text, uint32_t held)
+{
+    int to = sink;
+    char line[LINE_MAX_];
+    size_t n = to == SINK_JOURNAL ? (size_t)snprintf(line, 8, "<%d>", levels[level].priority) : 0;
+
+    n += json ? put_json_line(line + n, level, text, held) : put_text_line(line + n, level, to, text, held);
     if (to == SINK_SYSLOG) {
         syslog(levels[level].priority, "%.*s", (int)n, line);
+        return;
+    }
+    line[n++] = '\n';
+    /* where it fails (disk full, reader gone) there is nobody left to tell */
+    (void)!write(out_fd, line, n);
+}
+
+void log_line_(struct log_site *site, uint64_t source, enum log_level level, const char *fmt, ...)
+{
+    int saved = errno;
+    char text[TEXT_MAX];
+    uint32_t held = 0;
+    bool pass = true;
+    va_list ap;
+
+    if (site)
+        pass = source ? log_source_pass(site, source, clock_us(), &held) : log_site_pass(site, clock_us(), &held);
+    if (pass) {
+        va_start(ap, fmt);
+        if (vsnprintf(text, sizeof text, fmt, ap) >= (int)sizeof text)
+            memcpy(text + sizeof text - 4, "...", 4);
+        va_end(ap);
+        write_line(level, text, held);
     } else {
-        line[n++] = '\n';
-        /* where it fails (disk full, reader gone) there is nobody left to tell */
-        (void)!write(out_fd, line, n);
+        log_site_list(site, (int)level, fmt);
     }
     errno = saved;
+}
+
+void log_tell_held(void)
+{
+    const struct log_site *s;
+    char text[TEXT_MAX];
+    uint32_t held;
+
+    while ((s = log_limit_quiet(clock_us(), &held))) {
+        snprintf(text, sizeof text, "%u more messages were held back: \"%s\"", held, s->fmt);
+        write_line((enum log_level)s->level, text, 0);
+    }
 }

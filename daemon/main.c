@@ -5,9 +5,11 @@
 #include "daemon/answer.h"
 #include "daemon/ctl.h"
 #include "daemon/log.h"
+#include "daemon/metrics_source.h"
 #include "daemon/options.h"
 #include "daemon/params.h"
 #include "daemon/steer.h"
+#include "daemon/watchdog.h"
 #include "daemon/worker.h"
 #include "fec/rs.h"
 
@@ -31,6 +33,9 @@ struct daemon {
     struct conf *conf;
     struct ctl *ctl, *stats; /* control sockets: for everything, for reading only */
     struct answers *answers;
+    struct metrics *metrics; /* NULL: none */
+    struct notify notify;
+    struct watchdog watchdog;
     int signals;
     unsigned running; /* workers whose thread goes on */
     bool draining;
@@ -235,6 +240,8 @@ static void drain(struct daemon *d)
         _exit(STATUS_FAILED);
     }
     d->draining = true;
+    notify_stopping(&d->notify);
+    notify_status(&d->notify, "ending: what runs has %u s", d->conf->global.draintime);
     log_info("ending: nothing new is taken, what runs has %u s", d->conf->global.draintime);
     tell_all(d, MAIL_DRAIN, bytes_of(&m, sizeof m));
 }
@@ -250,7 +257,10 @@ static void on_signal(struct daemon *d)
             drain(d);
             break;
         case SIGHUP:
-            log_reopen();
+            notify_reloading(&d->notify);
+            if (log_reopen())
+                log_error("%s", err_text());
+            notify_ready(&d->notify);
             break;
         case SIGUSR1:
             answers_log_counters(d->answers);
@@ -283,15 +293,25 @@ static void on_letters(struct daemon *d)
     }
 }
 
+static void tell_status(struct daemon *d)
+{
+    uint64_t sessions = 0;
+
+    for (unsigned i = 0; i < d->sh.n_workers; i++) {
+        const struct worker_stats *s = worker_stats(d->sh.workers[i]);
+
+        sessions += s ? stat_read(&s->sessions) : 0;
+    }
+    if (!d->draining)
+        notify_status(&d->notify, "%u tunnels, %llu sessions", d->conf->n_profiles, (unsigned long long)sessions);
+}
+
 /* After many sessions have ended the heap is full of holes; their pages go back to the system. What was given back still
  * counts as free for malloc, so only a growth of it is worth another go. */
-static void give_back(struct daemon *d, struct tick now)
+static void give_back(struct daemon *d)
 {
     size_t holes;
 
-    if (tick_since_us(now, d->tidied) < TIDY_US)
-        return;
-    d->tidied = now;
     holes = mallinfo2().fordblks;
     if (holes > d->holes + HOLES_MIN) {
         malloc_trim(0);
@@ -302,6 +322,27 @@ static void give_back(struct daemon *d, struct tick now)
     d->holes = holes;
 }
 
+/* What is done every few seconds. */
+static void tidy(struct daemon *d, struct tick now)
+{
+    if (tick_since_us(now, d->tidied) < TIDY_US)
+        return;
+    d->tidied = now;
+    give_back(d);
+    log_tell_held();
+    tell_status(d);
+}
+
+/* Milliseconds until something is due. */
+static int next_ms(const struct daemon *d)
+{
+    struct tick now = io_now(), at = tick_min(tick_add_ms(now, 1000), d->watchdog.next);
+
+    if (d->metrics)
+        at = tick_min(at, metrics_deadline(d->metrics, now));
+    return (int)((tick_since_us(at, now) + 999) / 1000);
+}
+
 static void loop(struct daemon *d)
 {
     struct pollfd fds[] = {
@@ -309,18 +350,22 @@ static void loop(struct daemon *d)
         {.fd = d->running ? post_fd(d->sh.post, d->sh.n_workers) : -1, .events = POLLIN},
         {.fd = d->ctl ? ctl_fd(d->ctl) : -1, .events = POLLIN},
         {.fd = d->stats ? ctl_fd(d->stats) : -1, .events = POLLIN},
+        {.fd = d->metrics ? metrics_fd(d->metrics) : -1, .events = POLLIN},
     };
 
     while (d->running) {
         bool idle = post_may_sleep(d->sh.post, d->sh.n_workers);
 
-        poll(fds, LEN(fds), idle ? 1000 : 0);
+        poll(fds, LEN(fds), idle ? next_ms(d) : 0);
         post_awake(d->sh.post, d->sh.n_workers);
         if (fds[0].revents)
             on_signal(d);
         on_letters(d);
         answers_serve(d->answers, io_now());
-        give_back(d, io_now());
+        if (d->metrics)
+            metrics_step(d->metrics, io_now());
+        watchdog_step(&d->watchdog, io_now());
+        tidy(d, io_now());
         post_publish(d->sh.post, d->sh.n_workers);
     }
 }
@@ -361,14 +406,21 @@ static int open_control(struct daemon *d)
 
 static int run(struct daemon *d)
 {
+    const struct metrics_source numbers = metrics_source(&d->sh);
     int r = block_signals(d);
 
+    if (!r)
+        r = notify_open(&d->notify);
     if (!r)
         r = prepare(d);
     if (!r)
         r = open_control(d);
+    if (!r && !addr_text_none(&d->conf->global.metrics))
+        r = metrics_new(&d->metrics, &d->conf->global.metrics, &numbers);
     if (!r)
         r = start_workers(d);
+    if (!r)
+        r = watchdog_init(&d->watchdog, &d->sh, &d->notify, io_now());
     if (r) {
         log_error("%s", err_text());
         log_debug("trace:%s", err_trace());
@@ -379,6 +431,8 @@ static int run(struct daemon *d)
         log_info("kcptund %s is ready: %u tunnel%s, %u worker%s, %s", KCPTUND_VERSION, d->conf->n_profiles,
                  d->conf->n_profiles == 1 ? "" : "s", d->sh.n_workers, d->sh.n_workers == 1 ? "" : "s", d->sh.io->name);
         log_steering(&d->sh);
+        tell_status(d);
+        notify_ready(&d->notify);
     }
     loop(d);
     if (!r)
@@ -388,12 +442,15 @@ static int run(struct daemon *d)
 
 static void clean(struct daemon *d)
 {
+    metrics_free(d->metrics);
     for (unsigned i = 0; d->sh.workers && i < d->sh.n_workers; i++)
         worker_free(d->sh.workers[i]);
     free(d->sh.workers);
     answers_free(d->answers);
     ctl_free(d->ctl);
     ctl_free(d->stats);
+    watchdog_fini(&d->watchdog);
+    notify_close(&d->notify);
     resolver_free(d->sh.resolver);
     limits_free(d->sh.limits);
     for (unsigned i = 0; d->sh.steers && i < d->conf->n_profiles; i++)
@@ -415,7 +472,7 @@ static void clean(struct daemon *d)
 
 int main(int argc, char **argv)
 {
-    struct daemon d = {.signals = -1};
+    struct daemon d = {.signals = -1, .notify.fd = -1, .watchdog.next = TICK_NEVER};
     struct log_params lp = {.level = LOG_AT_INFO, .to = "", .name = "kcptund"};
     struct options o;
     int status, r;
@@ -430,6 +487,7 @@ int main(int argc, char **argv)
     }
     lp.level = (enum log_level)d.conf->global.loglevel;
     lp.to = d.conf->global.log;
+    lp.json = d.conf->global.logformat == CONF_LOG_JSON;
     if (log_init(&lp)) {
         log_error("%s", err_text());
         r = STATUS_FAILED;

@@ -13,6 +13,7 @@ const char *net_addr_text(const struct sockaddr_any *a);
 bool net_addr_equal(const struct sockaddr_any *a, const struct sockaddr_any *b);
 uint64_t net_addr_hash(const struct sockaddr_any *a, uint64_t seed); /* address, port; seed: random, against floods */
 void net_addr_ip(const struct sockaddr_any *a, uint8_t ip[16]);      /* IPv4 as v4-mapped */
+uint64_t net_addr_source(const struct sockaddr_any *a);              /* a number for the host, never 0, for the log */
 
 struct net_udp_params {
     struct sockaddr_any bind;     /* len 0: any port of `family` */

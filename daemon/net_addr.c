@@ -98,6 +98,16 @@ uint64_t net_addr_hash(const struct sockaddr_any *a, uint64_t seed)
     return fold(h ^ ((uint64_t)scope_of(a) << 16 | port_of(a)), k[0] ^ seed) ^ h;
 }
 
+uint64_t net_addr_source(const struct sockaddr_any *a)
+{
+    uint64_t half[2];
+    uint8_t ip[16];
+
+    net_addr_ip(a, ip);
+    memcpy(half, ip, sizeof half);
+    return MAX(half[0] ? half[0] : half[1], UINT64_C(1)); /* the half of an IPv6 address that a host does not choose */
+}
+
 /* "fe80::1%eth0" or "%2" behind an address. 0: the scope's number is in *id, 1: there is no such link. */
 static int scope_from_text(const char *text, uint32_t *id)
 {

@@ -85,7 +85,7 @@ static void relay_end(struct relay *r, bool reset)
     struct stats *st = r->peer->tunnel->stats;
 
     if (!r->peer->tunnel->conf->quiet)
-        log_info("%s: %s", relay_text(r), reset ? "reset" : "closed");
+        log_info_of(net_addr_source(&r->peer->remote), "%s: %s", relay_text(r), reset ? "reset" : "closed");
     smux_stream_close(r->st, !reset);
     worker_touch(w, r->peer);
     r->st = NULL;
@@ -209,7 +209,7 @@ static void on_connected(struct relay *r)
     r->connected = true;
     worker_cancel(w, &r->timer);
     if (!r->peer->tunnel->conf->quiet)
-        log_info("%s: opened", relay_text(r));
+        log_info_of(net_addr_source(&r->peer->remote), "%s: opened", relay_text(r));
     write_out(r);
     if (r->st)
         read_more(r);
@@ -229,7 +229,7 @@ void relay_accept(struct peer *p, int fd)
             smux_stream_close(st, false);
     }
     if (!r || worker_add(w, &r->src, SRC_RELAY, fd, w->ops->add_stream)) {
-        log_warning("%s: no room for another stream", peer_text(p));
+        log_warning_of(net_addr_source(&p->remote), "%s: no room for another stream", peer_text(p));
         close(fd);
         if (r)
             relay_end(r, true);
@@ -247,7 +247,7 @@ static void target_failed(struct relay *r, const char *why)
     char target[256];
 
     addr_text_print(a, target, sizeof target);
-    log_warning("%s: cannot reach the target %s: %s", relay_text(r), target, why);
+    log_warning_of(net_addr_source(&r->peer->remote), "%s: cannot reach the target %s: %s", relay_text(r), target, why);
     trouble_dial(&r->peer->tunnel->trouble, why, worker_of(r)->now);
     stat_add(&r->peer->tunnel->stats->dial_errors, 1);
     relay_end(r, true);

@@ -195,8 +195,9 @@ static struct peer *begin(struct tunnel *t, const struct arrival *a)
     if (worker_is_tight(w) ||
         limits_take(w->sh->limits, t->index, t->conf->maxsessions, ip, t->conf->maxsessionspersource)) {
         stat_add(&t->stats->refused_limit, 1);
-        log_warning("%s: a session from %s is refused: too many sessions or too little memory", t->conf->name,
-                    net_addr_text(a->from));
+        log_warning_of(net_addr_source(a->from),
+                       "%s: a session from %s is refused: too many sessions or too little memory", t->conf->name,
+                       net_addr_text(a->from));
         return NULL;
     }
     p = peer_new(t, a->conv, false);
@@ -210,7 +211,7 @@ static struct peer *begin(struct tunnel *t, const struct arrival *a)
     p->sock = a->sock;
     p->remote = *a->from;
     p->key = a->key;
-    log_info("%s: session opened", peer_text(p));
+    log_info_of(net_addr_source(&p->remote), "%s: session opened", peer_text(p));
     return p;
 }
 
@@ -222,7 +223,7 @@ static struct peer *follow(struct tunnel *t, const struct arrival *a)
 
     if (!p || cipher_family(t->ciphers[0]) == CIPHER_NULL || !session_is_news(p->session, a->info->segs))
         return NULL;
-    log_info("%s: moved to %s", peer_text(p), net_addr_text(a->from));
+    log_info_of(net_addr_source(a->from), "%s: moved to %s", peer_text(p), net_addr_text(a->from));
     stat_add(&t->stats->rebindings, 1);
     if (p->route) {
         p->route->peer = NULL;

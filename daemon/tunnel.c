@@ -214,7 +214,7 @@ void tunnel_send(struct tunnel *t, const struct packet_batch *b)
             continue;
         stat_add(&t->stats->send_drops, n - sent);
         trouble_send(&t->trouble, err, t->w->now);
-        log_debug("%s: cannot send: %s", peer_text(p), strerror(-err));
+        log_debug_of(net_addr_source(&p->remote), "%s: cannot send: %s", peer_text(p), strerror(-err));
     }
 }
 
@@ -294,9 +294,9 @@ void peer_close(struct peer *p, const char *why)
     struct worker *w = t->w;
 
     if (why && (session_end(p->session) || smux_streams(session_smux(p->session))))
-        log_warning("%s: session ended: %s", peer_text(p), why);
+        log_warning_of(net_addr_source(&p->remote), "%s: session ended: %s", peer_text(p), why);
     else if (why)
-        log_info("%s: session ended: %s", peer_text(p), why);
+        log_info_of(net_addr_source(&p->remote), "%s: session ended: %s", peer_text(p), why);
     count_end(t, session_end(p->session));
     flow_end(p);
     relay_abort_all(p);
@@ -332,7 +332,8 @@ static void warn_once(struct peer *p)
     if (p->warned || !session_fec_differs(p->session))
         return;
     p->warned = true;
-    log_warning(
+    log_warning_of(
+        net_addr_source(&p->remote),
         "%s: datashard = %u, parityshard = %u here, but the other end has another shape: it should be the same at "
         "both ends (a kcptun of 2021 corrupts data otherwise; toward it FEC is now off)",
         peer_text(p), c->datashard, c->parityshard);

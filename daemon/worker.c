@@ -209,9 +209,10 @@ static void on_letter(struct worker *w, enum mail_type type, struct bytes rec)
     case MAIL_STOP:
         w->stop = true;
         break;
+    case MAIL_PING:
     case MAIL_LISTED:
-    case MAIL_ENDED:
-        break; /* main's */
+    case MAIL_ENDED: /* the last two are main's */
+        break;
     }
 }
 
@@ -250,6 +251,20 @@ static void serve_touched(struct worker *w)
     worker_flush(w);
 }
 
+/* worked: the turn had something to do. */
+static void publish(struct worker *w, bool worked)
+{
+    struct worker_stats *s = &w->stats;
+
+    stat_add(&s->turns, 1);
+    stat_set(&s->buffer_bytes, buf_pool_memory(w->pool) + buf_pool_memory(w->small));
+    stat_set(&s->sessions, w->n_peers);
+    stat_set(&s->connections, w->n_relays);
+    stat_set(&s->descriptors, w->n_srcs);
+    if (worked)
+        histogram_add(&s->turn, tick_since_us(io_now(), w->now));
+}
+
 /* One turn. 0, -errno: I/O is broken. */
 static int turn(struct worker *w, struct tick until)
 {
@@ -273,6 +288,7 @@ static int turn(struct worker *w, struct tick until)
     serve_touched(w);
     watch_memory(w);
     post_publish(w->sh->post, w->id);
+    publish(w, n || sleep);
     return 0;
 }
 
@@ -377,6 +393,7 @@ static void *run(void *arg)
     w->result = r;
     if (r)
         snprintf(w->why, sizeof w->why, "%s", err_text());
+    publish(w, false);
     sem_post(&w->ready);
     while (!w->stop && !r && !drained(w)) {
         struct tick until = wheel_next(&w->wheel);
@@ -387,6 +404,7 @@ static void *run(void *arg)
     }
     if (w->io)
         wind_up(w);
+    stat_set(&w->stats.turns, WORKER_ENDED);
     post_put(w->sh->post, w->id, w->sh->n_workers, MAIL_ENDED,
              bytes_of(&(struct mail_ended){w->id, r}, sizeof(struct mail_ended)), bytes_of(NULL, 0));
     post_publish(w->sh->post, w->id);
@@ -455,6 +473,16 @@ int worker_start(struct worker **wp, struct shared *sh, unsigned id)
     while (sem_wait(&w->ready))
         ;
     return w->result ? err_say(0, "%s", w->why), w->result : 0;
+}
+
+const struct worker_stats *worker_stats(const struct worker *w)
+{
+    return w ? &w->stats : NULL;
+}
+
+const struct stats *worker_profile_stats(const struct worker *w, unsigned profile)
+{
+    return w && profile < w->n_tunnels ? w->tunnels[profile]->stats : NULL;
 }
 
 struct worker *worker_free(struct worker *w)

@@ -53,6 +53,13 @@ struct timer {                    /* embedded in its owner; zeroed but for fire:
     void (*fire)(struct timer *);
 };
 
+struct worker_stats {             /* written by the worker at the end of a turn, read by anyone (stat_read()) */
+    uint64_t turns;               /* so far; WORKER_ENDED: its thread ends */
+    uint64_t buffer_bytes, sessions, connections, descriptors;
+    struct histogram turn;        /* how long turns with something to do took */
+};
+#define WORKER_ENDED UINT64_MAX
+
 struct worker {
     struct shared *sh;
     unsigned id;                  /* also its address in the post */
@@ -83,6 +90,7 @@ struct worker {
     int result;
     char why[256];
     struct tick drain_until;
+    struct worker_stats stats;
 };
 
 /* Starts a worker's thread, which opens its I/O, pools and its part of every tunnel; returns once it runs or has failed.
@@ -90,6 +98,9 @@ struct worker {
 int worker_start(struct worker **wp, struct shared *sh, unsigned id);
 /* Waits for its thread, which ends after MAIL_STOP, MAIL_DRAIN, or a failed start. */
 struct worker *worker_free(struct worker *w);
+/* For other threads, while the worker exists. NULL: none, or it has no such profile. */
+const struct worker_stats *worker_stats(const struct worker *w);
+const struct stats *worker_profile_stats(const struct worker *w, unsigned profile);
 
 /* ---- for the parts of a worker ---- */
 void worker_touch(struct worker *w, struct peer *p); /* p has something to do before the turn ends */

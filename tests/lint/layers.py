@@ -65,6 +65,7 @@ LIBRARY_HEADERS: dict[str, tuple[str, ...]] = {
     "jerasure/jerasure.h": ("fec", "tests"),
     "gf_complete.h": ("fec", "tests"),
     "liburing.h": ("daemon", "tools", "tests"),
+    "microhttpd.h": ("daemon",),
     "cmocka.h": ("tests",),
 }
 RANDOM_CALLS = re.compile(

@@ -149,10 +149,10 @@ static void random_value(struct rng *r, const struct conf_key *k, unsigned profi
         while (k->words[words])
             words++;
         snprintf(out, n, "%s", k->words[rng_below(r, words)]);
-    } else if (k->type == &conf_udp || k->type == &conf_stream) {
+    } else if (k->type == &conf_udp || k->type == &conf_stream || k->type == &conf_maybe_stream) {
         unsigned port = 1000 + profile;
 
-        if (k->type == &conf_stream && rng_below(r, 2))
+        if (k->type != &conf_udp && rng_below(r, 2))
             snprintf(out, n, "\"/run/ ;%u%u\"", profile, rng_below(r, 1000));
         else
             snprintf(out, n, "%s:%u", rng_below(r, 2) ? "[::1]" : "10.1.2.3", port);

@@ -4,6 +4,7 @@
 #include "tests/support/vectors.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,11 +12,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static bool as_json;
 static char dir[] = "/tmp/test_log.XXXXXX", path[64], moved[64];
 
 static void log_to(const char *to, enum log_level level)
 {
-    assert_int_equal(log_init(&(struct log_params){level, to, "test"}), 0);
+    assert_int_equal(log_init(&(struct log_params){level, to, "test", as_json}), 0);
 }
 
 static void to_file(enum log_level level)
@@ -135,6 +137,79 @@ static void test_flood(void **state)
     assert_int_equal(count(text, "all\n"), 100);
 }
 
+/* One source that makes noise neither fills the log nor keeps others from being heard. */
+static void test_sources(void **state)
+{
+    struct log_site s = {0}, other = {0};
+    uint64_t now = 987654321;
+    uint32_t held = 77;
+
+    (void)state;
+    for (unsigned i = 0; i < LOG_SOURCE_BURST; i++) {
+        assert_true(log_source_pass(&s, 1, now, &held));
+        assert_int_equal(held, 0);
+    }
+    for (unsigned i = 0; i < 1000; i++)
+        assert_false(log_source_pass(&s, 1, now, &held));
+    assert_true(log_source_pass(&s, 2, now, &held));
+    assert_int_equal(held, 0);
+    assert_true(log_source_pass(&other, 1, now, &held));
+    assert_true(log_source_pass(&s, 1, now + LOG_SOURCE_REFILL_US, &held));
+    assert_int_equal(held, 1000);
+}
+
+/* However many sources: memory is bounded, the place's own bucket holds, and no line goes uncounted. */
+static void test_many_sources(void **state)
+{
+    static struct log_site s;
+    const struct log_site *quiet;
+    uint64_t now = 555555555;
+    uint32_t held, written = 0, told = 0, n = 100000;
+
+    (void)state;
+    for (uint32_t i = 0; i < n; i++) {
+        held = 0;
+        if (log_source_pass(&s, i % 3000 + 1, now, &held))
+            written++, told += held;
+        else
+            log_site_list(&s, LOG_AT_INFO, "many");
+    }
+    assert_int_equal(written, LOG_BURST);
+    assert_null(log_limit_quiet(now, &held));
+    now += UINT64_C(60) * 1000000;
+    quiet = log_limit_quiet(now, &held);
+    assert_ptr_equal(quiet, &s);
+    assert_string_equal(quiet->fmt, "many");
+    assert_int_equal(written + told + held, n);
+    assert_null(log_limit_quiet(now, &held));
+}
+
+static void test_json(void **state)
+{
+    json_error_t e;
+    json_t *line;
+
+    (void)state;
+    as_json = true;
+    to_file(LOG_AT_INFO);
+    as_json = false;
+    log_warning("a \"quoted\" \\ %s", "\n\x1b\xff{");
+    for (unsigned i = 0; i < LOG_BURST + 5; i++)
+        log_info("flood");
+    line = json_loads(strtok(content(path), "\n"), 0, &e);
+    assert_non_null(line);
+    assert_string_equal(json_string_value(json_object_get(line, "level")), "warning");
+    assert_string_equal(json_string_value(json_object_get(line, "message")), "a \"quoted\" \\ \\x0a\\x1b\\xff{");
+    assert_int_equal(strlen(json_string_value(json_object_get(line, "time"))), strlen("2000-01-01T00:00:00.000Z"));
+    assert_int_equal(json_object_size(line), 3);
+    json_decref(line);
+    for (unsigned i = 0; i < LOG_BURST; i++) {
+        line = json_loads(strtok(NULL, "\n"), 0, &e);
+        assert_non_null(line);
+        json_decref(line);
+    }
+}
+
 static void test_reopen(void **state)
 {
     (void)state;
@@ -147,7 +222,7 @@ static void test_reopen(void **state)
     assert_int_equal(count(content(moved), "one\n") + count(content(moved), "two\n"), 2);
     assert_int_equal(count(content(path), "\n"), 1);
     /* a place that cannot be opened leaves all as it was */
-    assert_true(log_init(&(struct log_params){LOG_AT_DEBUG, "/nonexistent/x", "test"}) < 0);
+    assert_true(log_init(&(struct log_params){LOG_AT_DEBUG, "/nonexistent/x", "test", false}) < 0);
     log_info("four");
     log_debug("not at this level");
     assert_int_equal(count(content(path), "\n"), 2);
@@ -246,9 +321,10 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_line),    cmocka_unit_test(test_long),  cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_bucket),  cmocka_unit_test(test_flood), cmocka_unit_test(test_reopen),
-        cmocka_unit_test(test_journal), cmocka_unit_test(test_full),  cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_line),    cmocka_unit_test(test_long),         cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_bucket),  cmocka_unit_test(test_flood),        cmocka_unit_test(test_reopen),
+        cmocka_unit_test(test_journal), cmocka_unit_test(test_full),         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_sources), cmocka_unit_test(test_many_sources), cmocka_unit_test(test_json),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
