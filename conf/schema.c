@@ -13,6 +13,7 @@ const char *const conf_ciphers[] = {"aes",     "aes-128", "aes-192", "aes-128-gc
 static const char *const modes[] = {"normal", "fast", "fast2", "fast3", "manual", "auto", NULL};
 static const char *const ios[] = {"auto", "io_uring", "epoll", NULL};
 static const char *const logformats[] = {"text", "json", NULL};
+static const char *const smuxvers[] = {"auto", "1", "2", NULL}; /* in the order of struct conf_profile.smuxver */
 static const char *const loglevels[] = {"error", "warning", "info", "debug", NULL};
 
 #define G(m)    offsetof(struct conf_global, m), 0
@@ -124,8 +125,9 @@ const struct conf_key conf_keys[] = {
      "flush acknowledgements at once"},
     {"quiet", IN_BOTH, &conf_bool, P(quiet), ANY, BOTH("false"), NULL, LIVE,
      "no message for each stream"},
-    {"smuxver", IN_BOTH, &conf_uint, P(smuxver), 1, 2, BOTH("2"), NULL, NEW,
-     "multiplexer version; the same at both ends (kcptun before November 2025 defaults to 1)"},
+    {"smuxver", IN_BOTH, &conf_enum, P(smuxver), ANY, {"auto", "2"}, smuxvers, NEW,
+     "multiplexer version; the same at both ends (kcptun before November 2025 defaults to 1). A server with auto takes that "
+     "of each client's first frame"},
     {"smuxbuf", IN_BOTH, &conf_size, P(smuxbuf), 4096, GIB, BOTH("4194304"), NULL, NEW,
      "receive buffer of a session. Mode auto: a ceiling, 64M unless given"},
     {"streambuf", IN_BOTH, &conf_size, P(streambuf), 4096, GIB, BOTH("2097152"), NULL, NEW,

@@ -10,11 +10,11 @@ struct smux *smux_new(const struct smux_params *p)
 {
     struct smux *m;
 
-    if ((p->ver != 1 && p->ver != 2) || p->frame_max < 1 || p->frame_max > SMUX_FRAME_MAX || !p->pool)
+    if (p->ver > 2 || (!p->ver && p->client) || p->frame_max < 1 || p->frame_max > SMUX_FRAME_MAX || !p->pool)
         return NULL;
     if (!p->session_buf || p->session_buf > INT32_MAX || !p->send_buf || !p->max_streams)
         return NULL;
-    if (p->ver == 2 && (!p->stream_buf || p->stream_buf > p->session_buf))
+    if (p->ver != 1 && (!p->stream_buf || p->stream_buf > p->session_buf))
         return NULL;
     m = calloc(1, sizeof *m);
     if (!m)
@@ -140,6 +140,8 @@ int smux_open(struct smux *m, struct smux_stream **sp)
 {
     struct smux_stream *s;
 
+    if (!m->p.ver)
+        return SMUX_AGAIN;
     while (m->next_id <= UINT32_MAX && smux_table_find(m, (uint32_t)m->next_id))
         m->next_id += 2;
     if (!smux_stream_fits(m) || m->next_id > UINT32_MAX)

@@ -40,7 +40,7 @@ struct smux_stream;
 
 struct smux_params {
     bool client;                  /* role: parity of the ids we open */
-    uint8_t ver;                  /* 1, 2 */
+    uint8_t ver;                  /* 1, 2; 0 (server only): that of the peer's first frame, until which nothing is sent */
     uint32_t frame_max;           /* payload bytes of a PSH we send; 1..65535 */
     uint32_t session_buf;         /* bytes received and not yet read, all streams; >= 1 */
     uint32_t stream_buf;          /* v2: the same for a stream; 1..session_buf */
@@ -75,7 +75,8 @@ int smux_settle(struct smux *m);                      /* 0, -ENOMEM (final) */
 struct smux_stream *smux_next_event(struct smux *m);
 
 /* ---- streams ---- */
-int smux_open(struct smux *m, struct smux_stream **sp); /* queues SYN. 0, SMUX_FULL, -ENOMEM */
+/* Queues SYN. 0, SMUX_FULL, SMUX_AGAIN (the version is not known yet), -ENOMEM. */
+int smux_open(struct smux *m, struct smux_stream **sp);
 uint32_t smux_stream_id(const struct smux_stream *s);
 void smux_stream_set_ctx(struct smux_stream *s, void *ctx);
 void *smux_stream_ctx(const struct smux_stream *s);
@@ -111,6 +112,9 @@ void smux_keepalive(struct smux *m);                  /* queues a NOP; the first
 bool smux_peer_is_ours(const struct smux *m);
 unsigned smux_streams(const struct smux *m);          /* open now */
 uint64_t smux_frames_in(const struct smux *m);        /* headers received so far: the sign of life */
+uint8_t smux_version(const struct smux *m);           /* 1, 2; 0: not known yet */
+/* After SMUX_PROTOCOL: the 8 bytes that were to be a frame header. */
+const uint8_t *smux_refused(const struct smux *m);
 struct smux_stream *smux_each(struct smux *m, struct smux_stream *prev); /* NULL starts and ends */
 const struct smux_counts *smux_counts(const struct smux *m);
 void smux_trim(struct smux *m);                       /* gives back what idle streams hold */

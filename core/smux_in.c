@@ -126,6 +126,15 @@ static bool gather(struct smux *m, struct bytes *in, uint8_t want)
     return m->in_have == want;
 }
 
+/* A server may leave the version to its client: the first byte of all tells it. */
+static void learn_version(struct smux *m)
+{
+    if (m->in_head[0] == 1 || m->in_head[0] == 2)
+        m->p.ver = m->in_head[0];
+    else
+        m->failed = SMUX_PROTOCOL;
+}
+
 static void take_header(struct smux *m, struct bytes *in)
 {
     struct smux_frame f;
@@ -135,6 +144,10 @@ static void take_header(struct smux *m, struct bytes *in)
             return;
         m->frames_in++;
     }
+    if (!m->p.ver)
+        learn_version(m);
+    if (m->failed)
+        return;
     if (smux_frame_parse(&f, m->in_head, m->p.ver)) {
         m->failed = SMUX_PROTOCOL;
         return;
@@ -190,4 +203,14 @@ bool smux_peer_is_ours(const struct smux *m)
 uint64_t smux_frames_in(const struct smux *m)
 {
     return m->frames_in;
+}
+
+uint8_t smux_version(const struct smux *m)
+{
+    return m->p.ver;
+}
+
+const uint8_t *smux_refused(const struct smux *m)
+{
+    return m->in_head;
 }

@@ -372,6 +372,8 @@ uint64_t smux_queued(const struct smux *m)
 
 void smux_keepalive(struct smux *m)
 {
+    if (!m->p.ver)
+        return;
     if (m->hello_sent)
         m->nop_due = true;
     else

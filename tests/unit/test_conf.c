@@ -162,6 +162,10 @@ static const struct {
     {S "interval = 20\nmode = manual\n", NULL},
     {"[defaults]\nnc = 1\n" S, "W t.ini:2: nc: has no effect: no profile is of mode manual"},
     {"[defaults]\nnc = 1\nkey = k\n[server s]\nmode = manual\n[client c]\n", NULL},
+    {S "smuxver = auto\n", NULL},
+    {S "smuxver = 3\n", "t.ini:3: smuxver: '3': unknown; accepted: auto 1 2"},
+    {C "smuxver = 1\n", NULL},
+    {C "smuxver = auto\n", "t.ini:3: smuxver: auto is for servers, since the client speaks first; accepted: 1 2"},
     {S "qpp = true\n", NULL},
     {S "qpp = true\nqppcount = 0\n", "t.ini:4: qppcount: '0': out of range; accepted: 1..65535"},
     {S "qppcount = 65536\n", "t.ini:3: qppcount: '65536': out of range; accepted: 1..65535"},
@@ -366,7 +370,7 @@ static void test_defaults(void **state)
         assert_false(p->nocomp || p->acknodelay || p->quiet || p->qpp);
         assert_int_equal(p->qppcount, 61);
         assert_int_equal(p->qppgeneration, 3);
-        assert_int_equal(p->smuxver, 2);
+        assert_int_equal(p->smuxver, i ? 2 : 0);
         assert_int_equal(p->smuxbuf, 4194304);
         assert_int_equal(p->streambuf, 2097152);
         assert_int_equal(p->framesize, 8192);

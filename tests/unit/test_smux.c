@@ -438,6 +438,51 @@ static void test_window_setting(void **state)
 
 /* ---- the session buffer ---- */
 
+/* A server that leaves the version to its client: says nothing before the first frame, speaks as it does afterwards. */
+static void test_auto(void **state)
+{
+    struct smux_params p = params(true, 0);
+    struct smux_stream *s;
+    uint8_t out[ROOM];
+
+    (void)state;
+    assert_null(smux_new(&p)); /* a client speaks first */
+    for (uint8_t ver = 1; ver <= 2; ver++) {
+        struct smux *m = end_new(false, 0), *other;
+        const uint8_t syn[] = {ver, SMUX_SYN, 0, 0, 3, 0, 0, 0};
+        struct bytes in;
+
+        smux_keepalive(m);
+        assert_int_equal(smux_open(m, &s), SMUX_AGAIN);
+        assert_false(smux_has_output(m));
+        assert_int_equal(smux_fill(m, out, sizeof out), 0);
+        assert_int_equal(smux_version(m), 0);
+        for (size_t i = 0; i < sizeof syn; i++) {
+            assert_int_equal(smux_version(m), 0); /* half a header tells nothing */
+            assert_int_equal(feed(m, syn + i, 1), 0);
+        }
+        assert_int_equal(smux_version(m), ver);
+        assert_int_equal(smux_stream_write(stream(m, 3), bytes_of("hello", 5)), 0);
+        smux_keepalive(m);
+        in = bytes_of(out, smux_fill(m, out, sizeof out));
+        assert_int_equal(out[0], ver);
+        assert_int_equal(smux_settle(m), 0);
+        other = end_new(true, ver);
+        assert_int_equal(smux_input(other, &in), 0);
+        assert_int_equal(feed(m, "\3\3\0\0\0\0\0\0", 8), SMUX_PROTOCOL);
+        assert_memory_equal(smux_refused(m), "\3\3\0\0\0\0\0\0", 8);
+        smux_free(m);
+        smux_free(other);
+    }
+    for (unsigned first = 0; first < 256; first++) {
+        struct smux *m = end_new(false, 0);
+        const uint8_t nop[] = {(uint8_t)first, SMUX_NOP, 0, 0, 0, 0, 0, 0};
+
+        assert_int_equal(feed(m, nop, sizeof nop), first == 1 || first == 2 ? 0 : SMUX_PROTOCOL);
+        smux_free(m);
+    }
+}
+
 static void test_bucket(void **state)
 {
     struct smux_params p = params(false, 1);
@@ -574,6 +619,7 @@ int main(void)
         cmocka_unit_test(test_broken_window),
         cmocka_unit_test(test_stuck_after_close),
         cmocka_unit_test(test_window_setting),
+        cmocka_unit_test(test_auto),
         cmocka_unit_test(test_bucket),
         cmocka_unit_test(test_tiny_frames),
         cmocka_unit_test(test_room),
