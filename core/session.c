@@ -80,7 +80,7 @@ struct session *session_new(const struct session_params *p, struct tick now)
     if (!s)
         return NULL;
     s->p = *p;
-    s->born = s->heard = s->active = s->last_io = now;
+    s->born = s->taking = s->heard = s->active = s->last_io = now;
     s->next_nop = tick_add_ms(now, p->keepalive_ms);
     s->arq = p->mtu > overhead ? make_arq(s, (uint16_t)(p->mtu - overhead)) : NULL;
     s->smux = make_smux(p);
@@ -210,11 +210,6 @@ const char *session_end_text(const struct session *s)
 uint32_t session_conv(const struct session *s)
 {
     return s->p.conv;
-}
-
-bool session_fec_differs(const struct session *s)
-{
-    return s->fec_differs;
 }
 
 void session_moved(struct session *s, struct tick now)

@@ -28,7 +28,7 @@ struct session_params {
     bool adaptive;                /* mode auto: a sender (core/sender.h) decides what leaves when; the four are not used */
     uint16_t fec_data, fec_parity; /* either 0: we send no FEC */
     bool compress;
-    uint8_t smux_ver;
+    uint8_t smux_ver;             /* 1, 2; 0 (server only): the peer's */
     uint32_t frame_max, session_buf, stream_buf, max_streams;
     uint64_t rate;                /* bytes of datagrams a second we send at most, evenly; 0: no limit */
     uint32_t keepalive_ms;        /* between our NOPs */
@@ -71,8 +71,25 @@ struct smux *session_smux(struct session *s);
 enum session_end session_end(const struct session *s);
 const char *session_end_text(const struct session *s); /* for the log */
 uint32_t session_conv(const struct session *s);
-/* We were to send FEC and the peer uses another shape, or none: toward another kind than ours it was given up. */
-bool session_fec_differs(const struct session *s);
+enum {                            /* what the peer's settings, or its state, look like from here */
+    SESSION_SEES_SMUX_VER = 1,    /* its frames are of another version */
+    SESSION_SEES_PACKED = 2,      /* it compresses, we do not */
+    SESSION_SEES_PLAIN = 4,       /* the reverse */
+    SESSION_SEES_FEC_SHAPE = 8,   /* its groups have another shape: toward another kind than ours we send no FEC then */
+    SESSION_SEES_NO_FEC = 16,     /* it has none: likewise */
+    SESSION_SEES_FEC = 32,        /* it sends FEC, we do not */
+    SESSION_SEES_FEC_UNSETTLED = 64, /* no shape explains its packets */
+    SESSION_SEES_STALL = 128,     /* it answers, and takes nothing for long though something waits */
+    SESSION_SEES_DROPPED = 256,   /* server: it took our first bytes, said nothing, and gave the session up */
+    SESSION_SEES_NOTHING = 512,   /* server: never a datagram came */
+};
+struct session_sight {
+    unsigned bits;
+    uint8_t smux_ver;             /* of the peer, as far as known */
+    uint16_t fec_data, fec_parity; /* likewise, with SESSION_SEES_FEC_SHAPE */
+};
+/* To be asked every turn, and once more when the session has ended: what kept it from working is told then. */
+struct session_sight session_sees(struct session *s, struct tick now);
 /* The peer's address has changed: what was sent to the old one is sent again. */
 void session_moved(struct session *s, struct tick now);
 /* True if a datagram's segments bring something not yet received: the peer behind it is no echo of an old datagram. */

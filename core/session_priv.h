@@ -42,6 +42,8 @@ struct session {
     bool emitting; /* a flush was decided and is not wholly written */
     bool fec_differs, fec_agrees; /* the peer's FEC shape is not ours, or was seen to be; neither: not known yet */
     unsigned plain_heard, fec_heard; /* datagrams without and with FEC */
+    unsigned fec_sure_at; /* fec_heard when the peer's shape was last known */
+    struct tick taking; /* when the peer's window was last open, or nothing waited for it */
     struct tick born, heard, behind_since, last_data, next_nop, last_probe, active, last_io;
     unsigned probes; /* unanswered, each sent when it was due, ... */
     struct tick probing; /* ... since then */

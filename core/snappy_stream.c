@@ -271,6 +271,11 @@ int snappy_unpack(struct snappy_unpack *u, struct bytes *in, struct bytes *out)
     return u->failed;
 }
 
+const uint8_t *snappy_unpack_refused(const struct snappy_unpack *u)
+{
+    return u->failed && !u->begun && u->head_have == HEADER ? u->head : NULL;
+}
+
 size_t snappy_unpack_memory(const struct snappy_unpack *u)
 {
     return sizeof *u + u->body_cap + u->plain_cap;

@@ -31,6 +31,8 @@ struct snappy_unpack *snappy_unpack_free(struct snappy_unpack *u);
  * call, and may point into the input. 0 (*out holds 1..SNAPPY_PLAIN_MAX bytes), SNAPPY_AGAIN (all of *in consumed),
  * SNAPPY_CORRUPT, SNAPPY_UNSUPPORTED, -ENOMEM; these three are final. Call it until SNAPPY_AGAIN: then it holds nothing. */
 int snappy_unpack(struct snappy_unpack *u, struct bytes *in, struct bytes *out);
+/* After a refusal of the stream's first chunk: the 4 bytes that were to be its header. NULL otherwise. */
+const uint8_t *snappy_unpack_refused(const struct snappy_unpack *u);
 size_t snappy_unpack_memory(const struct snappy_unpack *u); /* heap bytes held; buffers go when they are empty */
 
 #endif
