@@ -33,7 +33,7 @@ struct peer {                     /* a session and where it lives */
     struct tick expires, dies;    /* client with autoexpire: takes no new streams; is closed */
     bool limited;                 /* counted in the limits */
     bool heard;                   /* anything ever arrived */
-    bool warned;                  /* of settings that differ */
+    unsigned told;                /* what its session sees and was noted: bits of SESSION_SEES_ */
     bool steered;                 /* its address is in the map as ours */
 };
 

@@ -4,6 +4,7 @@
 #include "core/arq.h"
 #include "core/arq_seg.h"
 #include "core/base/err.h"
+#include "daemon/diagnose.h"
 #include "daemon/flow.h"
 #include "daemon/log.h"
 #include "daemon/steer.h"
@@ -286,6 +287,7 @@ void server_route(struct tunnel *t, struct io_src *sock, const struct io_event *
 
     if (packet_look(&info, payload)) {
         stat_add(&t->stats->in_errs, 1);
+        diagnose_unopened(t, sock, &ev->from, 1);
         return;
     }
     if (info.has_conv)

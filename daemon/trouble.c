@@ -17,7 +17,7 @@ void trouble_send(struct trouble *t, int err, struct tick now)
     t->sent = now;
 }
 
-void trouble_stranger(struct trouble *t, const struct sockaddr_any *from, uint64_t n, struct tick now)
+uint64_t trouble_stranger(struct trouble *t, const struct sockaddr_any *from, uint64_t n, struct tick now)
 {
     struct stranger *s = t->strangers;
 
@@ -25,10 +25,11 @@ void trouble_stranger(struct trouble *t, const struct sockaddr_any *from, uint64
         if (i->n && net_addr_equal(&i->from, from)) {
             i->n += n;
             i->at = now;
-            return;
+            return i->n;
         }
         if (!i->n || (s->n && tick_before(i->at, s->at)))
             s = i;
     }
     *s = (struct stranger){*from, n, now};
+    return n;
 }

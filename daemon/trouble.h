@@ -23,7 +23,8 @@ struct trouble {                  /* zeroed: none */
 
 void trouble_dial(struct trouble *t, const char *why, struct tick now);
 void trouble_send(struct trouble *t, int err, struct tick now);
-/* n datagrams from an address did not open. It takes the place of the one longest silent. */
-void trouble_stranger(struct trouble *t, const struct sockaddr_any *from, uint64_t n, struct tick now);
+/* n datagrams from an address did not open. It takes the place of the one longest silent. Returns how many it were with
+ * these, as far as known. */
+uint64_t trouble_stranger(struct trouble *t, const struct sockaddr_any *from, uint64_t n, struct tick now);
 
 #endif

@@ -3,6 +3,8 @@
 
 #include "core/base/err.h"
 #include "daemon/client.h"
+#include "daemon/diagnose.h"
+#include "daemon/findings.h"
 #include "daemon/flow.h"
 #include "daemon/log.h"
 #include "daemon/params.h"
@@ -31,7 +33,8 @@ int tunnel_new(struct tunnel **tp, struct worker *w, unsigned index)
     list_init(&t->waiting);
     peers_init(&t->peers, w->sh->hash_seed);
     t->stats = aligned_alloc(64, (sizeof *t->stats + 63) / 64 * 64);
-    r = t->stats ? cipher_new(&t->ciphers[0], c->crypt, w->sh->keys[index][0]) : -ENOMEM;
+    t->findings = findings_new();
+    r = t->stats && t->findings ? cipher_new(&t->ciphers[0], c->crypt, w->sh->keys[index][0]) : -ENOMEM;
     if (!r && c->oldkey.text)
         r = cipher_new(&t->ciphers[1], c->crypt, w->sh->keys[index][1]);
     if (r) {
@@ -53,6 +56,7 @@ struct tunnel *tunnel_free(struct tunnel *t)
     peers_fini(&t->peers);
     cipher_free(t->ciphers[0]);
     cipher_free(t->ciphers[1]);
+    findings_free(t->findings);
     free(t->stats);
     free(t);
     return NULL;
@@ -152,7 +156,7 @@ void tunnel_receive(struct tunnel *t, struct io_src *sock, const struct io_event
     if (!bad)
         return;
     stat_add(&t->stats->in_csum_errors, bad);
-    trouble_stranger(&t->trouble, &ev->from, bad, t->w->now);
+    diagnose_unopened(t, sock, &ev->from, bad);
 }
 
 void tunnel_receive_failed(struct tunnel *t, struct io_src *sock, int err)
@@ -293,7 +297,7 @@ void peer_close(struct peer *p, const char *why)
     struct tunnel *t = p->tunnel;
     struct worker *w = t->w;
 
-    if (why && (session_end(p->session) || smux_streams(session_smux(p->session))))
+    if (why && !diagnose_peer(p) && (session_end(p->session) || smux_streams(session_smux(p->session))))
         log_warning_of(net_addr_source(&p->remote), "%s: session ended: %s", peer_text(p), why);
     else if (why)
         log_info_of(net_addr_source(&p->remote), "%s: session ended: %s", peer_text(p), why);
@@ -324,21 +328,6 @@ void peer_gone(struct peer *p)
     free(p);
 }
 
-/* Says once what a peer's settings look like from here. */
-static void warn_once(struct peer *p)
-{
-    const struct conf_profile *c = p->tunnel->conf;
-
-    if (p->warned || !session_fec_differs(p->session))
-        return;
-    p->warned = true;
-    log_warning_of(
-        net_addr_source(&p->remote),
-        "%s: datashard = %u, parityshard = %u here, but the other end has another shape: it should be the same at "
-        "both ends (a kcptun of 2021 corrupts data otherwise; toward it FEC is now off)",
-        peer_text(p), c->datashard, c->parityshard);
-}
-
 void peer_serve(struct peer *p)
 {
     struct tunnel *t = p->tunnel;
@@ -363,7 +352,7 @@ void peer_serve(struct peer *p)
         peer_close(p, "its tunnel drains, and nothing is left to do");
         return;
     }
-    warn_once(p);
+    diagnose_peer(p);
     worker_set(w, &p->timer, tick_min(session_deadline(p->session, w->now), p->dies));
 }
 

@@ -10,6 +10,7 @@
 #include "daemon/worker.h"
 
 struct client;
+struct findings;
 struct steer;
 
 struct listener {                 /* server: one UDP socket of the port range, or a connected one beside it (flow.h) */
@@ -28,6 +29,7 @@ struct tunnel {
     struct steer *steer;          /* server with several workers, who share it; else NULL */
     struct listener *listeners;   /* server */
     unsigned n_listeners;
+    struct findings *findings;    /* what does not fit; read by other threads */
     struct name target;           /* server: addresses of the target */
     struct list waiting;          /* relays that wait for them */
     struct client *client;        /* client */

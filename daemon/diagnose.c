@@ -1,0 +1,75 @@
+/* daemon/diagnose.c - see diagnose.h. */
+#include "daemon/diagnose.h"
+
+#include "daemon/findings.h"
+
+#include <stddef.h>
+
+enum { UNOPENED_MIN = 8 /* datagrams of one address and port: a scanner sends fewer, a client goes on */ };
+
+static bool note(struct tunnel *t, const struct sockaddr_any *from, enum finding_kind kind, uint64_t count,
+                 const struct session_sight *sight)
+{
+    struct finding f = {.kind = kind, .from = *from, .count = count, .last = t->w->now};
+
+    if (kind == FINDING_SMUXVER) {
+        f.detail[0] = sight->smux_ver;
+    } else if (kind == FINDING_FEC_SHAPE) {
+        f.detail[0] = sight->fec_data;
+        f.detail[1] = sight->fec_parity;
+    }
+    return findings_note(t->findings, t->conf, &f);
+}
+
+/* Something of this source was opened before: then it is damage on the way, not another key. */
+static bool was_opened(struct tunnel *t, const struct io_src *sock, const struct sockaddr_any *from)
+{
+    if (sock->kind == SRC_PEER)
+        return CONTAINER(sock, struct peer, src)->heard;
+    return routes_find(&t->peers, from, t->w->now);
+}
+
+void diagnose_unopened(struct tunnel *t, const struct io_src *sock, const struct sockaddr_any *from, unsigned n)
+{
+    uint64_t all, before;
+
+    if (sock->kind == SRC_PEER)
+        from = &CONTAINER(sock, struct peer, src)->remote;
+    all = trouble_stranger(&t->trouble, from, n, t->w->now);
+    before = (all - n) / UNOPENED_MIN;
+    if (all / UNOPENED_MIN == before || was_opened(t, sock, from))
+        return;
+    if (note(t, from, FINDING_KEY, all - before * UNOPENED_MIN, NULL))
+        stat_add(&t->stats->mismatch_key, 1);
+}
+
+bool diagnose_peer(struct peer *p)
+{
+    static const struct {
+        unsigned bit;
+        enum finding_kind kind;
+        size_t counter;
+    } rows[] = {
+        {SESSION_SEES_SMUX_VER, FINDING_SMUXVER, offsetof(struct stats, mismatch_smux)},
+        {SESSION_SEES_PACKED, FINDING_PACKED, offsetof(struct stats, mismatch_comp)},
+        {SESSION_SEES_PLAIN, FINDING_PLAIN, offsetof(struct stats, mismatch_comp)},
+        {SESSION_SEES_FEC_SHAPE, FINDING_FEC_SHAPE, offsetof(struct stats, mismatch_fec)},
+        {SESSION_SEES_NO_FEC, FINDING_NO_FEC, offsetof(struct stats, mismatch_fec)},
+        {SESSION_SEES_FEC, FINDING_FEC, offsetof(struct stats, mismatch_fec)},
+        {SESSION_SEES_FEC_UNSETTLED, FINDING_FEC_UNSETTLED, offsetof(struct stats, mismatch_fec)},
+        {SESSION_SEES_STALL, FINDING_STALL, offsetof(struct stats, peer_stalls)},
+        {SESSION_SEES_DROPPED, FINDING_DROPPED, offsetof(struct stats, peer_drops)},
+        {SESSION_SEES_NOTHING, FINDING_NOTHING, offsetof(struct stats, peer_unheard)},
+    };
+    struct tunnel *t = p->tunnel;
+    struct session_sight sight = session_sees(p->session, t->w->now);
+
+    for (unsigned i = 0; i < LEN(rows) && sight.bits & ~p->told; i++) {
+        if (!(sight.bits & ~p->told & rows[i].bit))
+            continue;
+        p->told |= rows[i].bit;
+        note(t, &p->remote, rows[i].kind, 1, &sight);
+        stat_add((uint64_t *)(void *)((char *)t->stats + rows[i].counter), 1);
+    }
+    return session_end(p->session) && sight.bits;
+}

@@ -1,0 +1,244 @@
+"""tests/interop/test_mismatch.py - ends whose settings differ: what our end says about it once, and
+counts. The other end is the packaged peer, in both roles, or one of ours."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import apps
+import peers
+import pytest
+
+SOON_S = 20.0
+
+
+def other(**change: Any) -> peers.Options:
+    """Options with the fields changed; what is no field goes to `more`."""
+    fields = {k: v for k, v in change.items() if k in peers.Options.__dataclass_fields__}
+    more = {k: v for k, v in change.items() if k not in fields}
+    return replace(peers.Options(ours_only={"peertimeout": 3}), more=more, **fields)
+
+
+class Knocking:
+    """An application that connects again and again and says something, whatever comes of it."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            with contextlib.suppress(OSError):
+                with apps.connect(self.port, 2) as s:
+                    s.sendall(b"is there anybody?" * 20)
+                    s.settimeout(1)
+                    s.recv(1)
+            self._stop.wait(0.1)
+
+    def __enter__(self) -> Knocking:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+
+@contextlib.contextmanager
+def knocked(
+    build: Path,
+    directory: Path,
+    client: tuple[str, peers.Options],
+    server: tuple[str, peers.Options],
+) -> Iterator[peers.Tunnel]:
+    with apps.Service(apps.echo) as target:
+        with peers.tunnel(build, directory, target.address, client, server) as t:
+            with Knocking(t.port):
+                yield t
+
+
+def expect(daemon: peers.Daemon, counters: tuple[str, ...], text: str, scale: float) -> None:
+    """One of the counters rises, and the log says the text, once for all sessions of a source."""
+    peers.wait_for(
+        f"one of {counters}",
+        lambda: any(daemon.counters("t")[c] for c in counters),
+        SOON_S * scale,
+    )
+    peers.wait_for(text, lambda: text in daemon.log(), 5)
+
+
+# --- our server, their client
+
+SERVER_ROWS = {
+    "key": ({}, {"key": "another"}, "MismatchKey", "none of its datagrams opens: key or crypt"),
+    "crypt": ({}, {"crypt": "salsa20"}, "MismatchKey", "none of its datagrams opens"),
+    "none": ({"crypt": "none"}, {}, "MismatchKey", "none of its datagrams opens"),
+    "packed": ({}, {"nocomp": False}, "MismatchComp", "it compresses, while nocomp = true here"),
+    "plain": ({"nocomp": False}, {}, "MismatchComp", "it does not compress, while nocomp = false"),
+    "smux 1": ({"smuxver": 2}, {}, "MismatchSmux", "it speaks version 1 of smux, while smuxver"),
+    "smux 2": ({}, {"smuxver": 2}, "MismatchSmux", "it speaks version 2 of smux, while smuxver"),
+    "packed smux 2": (
+        {"nocomp": False},
+        {"nocomp": False, "smuxver": 2},
+        "MismatchSmux",
+        "it speaks version 2 of smux",
+    ),
+    "auto, packed": ({"smuxver": "auto"}, {"nocomp": False}, "MismatchComp", "it compresses"),
+}
+
+
+@pytest.mark.parametrize("row", SERVER_ROWS)
+def test_what_our_server_says(
+    build: Path, tmp_path: Path, theirs: None, row: str, scale: float
+) -> None:
+    here, there, counter, text = SERVER_ROWS[row]
+    with knocked(build, tmp_path, ("theirs", other(**there)), ("ours", other(**here))) as t:
+        expect(t.server, (counter,), text, scale)
+        assert t.server.log().count(text) == 1
+        counters = t.server.counters("t")
+        assert counters["StreamsOpened"] == 0
+
+
+# --- our client, their server
+
+CLIENT_ROWS = {
+    "key": ({}, {"key": "another"}, ("PeerUnheard",), "nothing ever came back from it"),
+    "crypt": ({"crypt": "xor"}, {}, ("PeerUnheard",), "nothing ever came back from it"),
+    "packed": ({}, {"nocomp": False}, ("PeerDrops", "MismatchComp"), "nocomp"),
+    "plain": ({"nocomp": False}, {}, ("PeerDrops", "MismatchComp"), "nocomp"),
+    "smux 1": ({"smuxver": 2}, {}, ("PeerDrops", "MismatchSmux"), "smuxver"),
+    "smux 2": ({}, {"smuxver": 2}, ("PeerDrops", "MismatchSmux"), "smuxver"),
+}
+
+
+@pytest.mark.parametrize("row", CLIENT_ROWS)
+def test_what_our_client_says(
+    build: Path, tmp_path: Path, theirs: None, row: str, scale: float
+) -> None:
+    here, there, counters, text = CLIENT_ROWS[row]
+    with knocked(build, tmp_path, ("ours", other(**here)), ("theirs", other(**there))) as t:
+        expect(t.client, counters, text, scale)
+
+
+# --- FEC, both roles: the tunnel works, and our end says what differs
+
+FEC_ROWS = {
+    "shape": ({"datashard": 5, "parityshard": 2}, {}, "another shape (10+3) than datashard = 5"),
+    "none there": ({}, {"datashard": 0, "parityshard": 0}, "it sends no FEC, while datashard = 10"),
+    "none here": ({"datashard": 0, "parityshard": 0}, {}, "it sends FEC, while datashard = 0"),
+}
+
+
+@pytest.mark.parametrize("ours", ("client", "server"))
+@pytest.mark.parametrize("row", FEC_ROWS)
+def test_fec(build: Path, tmp_path: Path, theirs: None, row: str, ours: str, scale: float) -> None:
+    here, there, text = FEC_ROWS[row]
+    near, far = ("ours", other(**here)), ("theirs", other(**there))
+    client, server = (near, far) if ours == "client" else (far, near)
+    with apps.Service(apps.duplex) as target:
+        with peers.tunnel(build, tmp_path, target.address, client, server) as t:
+            for seed in (1, 2, 3):
+                apps.exchange(t.port, 300000, 300000, seed)
+            daemon = t.client if ours == "client" else t.server
+            expect(daemon, ("MismatchFEC",), text, scale)
+            assert daemon.log().count(text) == 1
+            assert daemon.counters("t")["MismatchFEC"] == 1
+
+
+# --- a server that takes either version
+
+
+@pytest.mark.parametrize(
+    "ver, kind, nocomp",
+    ((1, "theirs", True), (2, "theirs", False), (1, "ours", False), (2, "ours", True)),
+)
+def test_auto(build: Path, tmp_path: Path, theirs: None, ver: int, kind: str, nocomp: bool) -> None:
+    client = other(smuxver=ver, nocomp=nocomp, conn=2, keepalive=1)
+    server = other(smuxver="auto", nocomp=nocomp, keepalive=1)
+    with apps.Service(apps.duplex) as target:
+        with peers.tunnel(build, tmp_path, target.address, (kind, client), ("ours", server)) as t:
+            apps.run_load(t.port, apps.Load(bulk=1 << 20, short_streams=20))
+            assert t.server.counters("t")["ProtoErrors"] == 0
+
+
+def test_auto_serves_both_at_once(build: Path, tmp_path: Path, theirs: None) -> None:
+    """It is the default of servers."""
+    server_port, ports = peers.free_port(), (peers.free_port(), peers.free_port())
+    with apps.Service(apps.duplex) as target:
+        opt = other(smuxver="auto")
+        server = peers.start_ours(
+            "server", build, tmp_path, opt, listen=f"127.0.0.1:{server_port}", target=target.address
+        )
+        clients = []
+        for ver, port in zip((1, 2), ports):
+            (tmp_path / str(ver)).mkdir()
+            clients.append(
+                peers.start_theirs(
+                    "client",
+                    tmp_path / str(ver),
+                    other(smuxver=ver),
+                    localaddr=f"127.0.0.1:{port}",
+                    remoteaddr=f"127.0.0.1:{server_port}",
+                )
+            )
+        for seed in (1, 2):
+            for port in ports:
+                apps.exchange(port, 100000, 100000, seed)
+        for process in (*clients, server):
+            process.stop()
+
+
+# --- what is no mismatch
+
+
+def test_nothing_is_said_where_all_agrees(build: Path, tmp_path: Path, theirs: None) -> None:
+    names = ("Key", "Smux", "Comp", "FEC")
+    for client, server in (("ours", "theirs"), ("theirs", "ours"), ("ours", "ours")):
+        directory = tmp_path / (client + server)
+        directory.mkdir()
+        with apps.Service(apps.duplex) as target:
+            with peers.tunnel(
+                build,
+                directory,
+                target.address,
+                (client, other()),
+                (server, other()),
+                mangle={"both": "loss=5,dup=2,reorder=5,corrupt=2,truncate=1"},
+            ) as t:
+                apps.run_load(t.port, apps.Load(bulk=1 << 20, short_streams=10))
+                for kind, end in ((client, t.client), (server, t.server)):
+                    if kind != "ours":
+                        continue
+                    counters = end.counters("t")
+                    assert not any(counters["Mismatch" + name] for name in names), counters
+                    assert not any(counters[c] for c in ("PeerStalls", "PeerDrops", "PeerUnheard"))
+
+
+def test_a_scanner_is_no_client(build: Path, tmp_path: Path, scale: float) -> None:
+    """A few datagrams of noise are counted; who goes on is told of, once for its address."""
+    port = peers.free_port()
+    server = peers.start_ours(
+        "server", build, tmp_path, other(), listen=f"127.0.0.1:{port}", target="127.0.0.1:1"
+    )
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        for _ in range(5):
+            s.sendto(b"x" * 100, ("127.0.0.1", port))
+        peers.wait_for("5 errors", lambda: server.counters("t")["InCsumErrors"] == 5, 10)
+        assert server.counters("t")["MismatchKey"] == 0
+        for _ in range(30):
+            s.sendto(b"x" * 100, ("127.0.0.1", port))
+        peers.wait_for("35 errors", lambda: server.counters("t")["InCsumErrors"] == 35, 10)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:  # the same address, another port
+        for _ in range(30):
+            s.sendto(b"x" * 100, ("127.0.0.1", port))
+        peers.wait_for("65 errors", lambda: server.counters("t")["InCsumErrors"] == 65, 10)
+    assert server.counters("t")["MismatchKey"] == 1
+    assert server.log().count("none of its datagrams opens") == 1
+    server.stop()
