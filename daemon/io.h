@@ -87,7 +87,7 @@ struct io_ops {
 
 extern const struct io_ops io_uring_ops, io_epoll_ops;
 
-/* "epoll", "io_uring" or "auto" (io_uring where it is built in and the kernel lets us). NULL: no such backend here. */
+/* "epoll", "io_uring" or "auto" (the faster of the usable ones). NULL: no such backend here. */
 const struct io_ops *io_choose(const char *name);
 
 struct tick io_now(void);         /* CLOCK_MONOTONIC */

@@ -126,11 +126,8 @@ static const struct io_ops *choose_io(enum conf_io want)
 {
     static const char *const names[] = {
         [CONF_IO_AUTO] = "auto", [CONF_IO_URING] = "io_uring", [CONF_IO_EPOLL] = "epoll"};
-    const struct io_ops *ops = io_choose(names[want]);
 
-    if (want == CONF_IO_AUTO && ops == &io_epoll_ops)
-        log_info("io = auto: io_uring is not usable here, epoll is");
-    return ops;
+    return io_choose(names[want]);
 }
 
 /* Before the workers, and while the privileges last that a program for the kernel takes. */

@@ -338,12 +338,6 @@ static int open_parts(struct worker *w)
     uint8_t seed[NONCE_SEED];
     int r = w->ops->open(&w->io, &ip);
 
-    if (r && w->ops != &io_epoll_ops && w->sh->conf->global.io == CONF_IO_AUTO) {
-        log_warning("worker %u: %s: %s; it uses epoll (RLIMIT_MEMLOCK bounds the rings of a user)", w->id, w->ops->name,
-                    strerror(-r));
-        w->ops = &io_epoll_ops;
-        r = w->ops->open(&w->io, &ip);
-    }
     if (r)
         return err_pass(r);
     w->now = io_now();
