@@ -165,8 +165,15 @@ static void age_routes(struct peers *ps, struct tick now)
 
 struct route *routes_find(struct peers *ps, const struct sockaddr_any *a, struct tick now)
 {
+    struct route *last;
+
     if (!ps->route_count)
         return NULL;
+    last = CONTAINER(ps->lru.prev, struct route, lru); /* datagrams come in runs */
+    if (net_addr_equal(&last->addr, a)) {
+        last->seen = now;
+        return last;
+    }
     LIST_EACH(r, route_slot(ps, a), struct route, bucket) {
         if (!net_addr_equal(&r->addr, a))
             continue;
