@@ -52,10 +52,15 @@ static void gfni_prepare(uint8_t *table, const uint8_t *coef, unsigned k, unsign
 
 static inline VEC_FN VEC matrix_at(const uint8_t *table)
 {
-    long long m;
+    long long one;
+    VEC m;
 
-    memcpy(&m, table, sizeof m);
-    return VEC_SET1_64(m);
+    memcpy(&one, table, sizeof one);
+    m = VEC_SET1_64(one);
+#if defined(__clang__) && __clang_major__ < 20
+    __asm__("" : "+v"(m)); /* not as a memory operand: its offset is encoded wrong (LLVM pull request 120340) */
+#endif
+    return m;
 }
 
 /* rows x n products of a table whose rows are `stride` bytes apart, added to dst or put there. */
@@ -88,8 +93,7 @@ struct job {
 
 #define PART_LOAD(r) VEC x##r = j->add ? vec_load_part(j->dst[r] + at, n) : (VEC){0};
 #define PART_ADD(r)                                                                                                    \
-    x##r ^= VEC_OP(gf2p8affine_epi64_epi8)(                                                                            \
-        x, matrix_at(matrix + r * j->stride), 0);
+    x##r ^= VEC_OP(gf2p8affine_epi64_epi8)(x, matrix_at(matrix + r * j->stride), 0);
 #define PART_STORE(r) vec_store_part(j->dst[r] + at, x##r, n);
 
 /* A block of every destination row stays in registers while all the sources go by. */
