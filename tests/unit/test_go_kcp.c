@@ -137,6 +137,7 @@ static void step(struct player *p, const json_t *e, bool newest)
     if (p->at_out != p->n_out)
         fail_msg("%s: a datagram too many at %u, before %s", p->scenario, p->now, op);
     if (!strcmp(op, "create")) {
+        go_kcp_fini(k);
         go_kcp_init(k, (uint32_t)vec_int(e, "conv"));
         k->newest = newest;
         k->output = on_output;
