@@ -1,6 +1,8 @@
 /* tools/bench_net.c - loopback, or two namespaces and the veth pair between them. */
 #include "tools/bench_net.h"
 
+#include "tools/net_device.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -89,34 +91,10 @@ static int make_pair(int other)
     return r;
 }
 
-static int device_up(const char *name, const char *address)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET};
-    struct ifreq q = {0};
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), r = 0;
-
-    if (fd < 0)
-        return -1;
-    strncpy(q.ifr_name, name, sizeof q.ifr_name - 1);
-    if (address) {
-        inet_pton(AF_INET, address, &at.sin_addr);
-        memcpy(&q.ifr_addr, &at, sizeof at);
-        r = ioctl(fd, SIOCSIFADDR, &q);
-        inet_pton(AF_INET, "255.255.255.0", &at.sin_addr);
-        memcpy(&q.ifr_netmask, &at, sizeof at);
-        r = r ? r : ioctl(fd, SIOCSIFNETMASK, &q);
-    }
-    r = r ? r : ioctl(fd, SIOCGIFFLAGS, &q);
-    q.ifr_flags |= IFF_UP;
-    r = r ? r : ioctl(fd, SIOCSIFFLAGS, &q);
-    close(fd);
-    return r;
-}
-
 static int spaces_open(struct bench_net *n)
 {
     for (int end = 0; end < BENCH_ENDS; end++) {
-        if (unshare(CLONE_NEWNET) || device_up("lo", NULL))
+        if (unshare(CLONE_NEWNET) || net_device_up("lo", NULL))
             return bench_fail("cannot make a network namespace: %m (--netns needs root)");
         n->ns[end] = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
         if (n->ns[end] < 0)
@@ -125,7 +103,7 @@ static int spaces_open(struct bench_net *n)
     if (bench_net_enter(n, BENCH_CLIENT) || make_pair(n->ns[BENCH_SERVER]))
         return bench_fail("cannot make a veth pair: %m");
     for (int end = 0; end < BENCH_ENDS; end++)
-        if (bench_net_enter(n, end) || device_up(device, addresses[end]))
+        if (bench_net_enter(n, end) || net_device_up(device, addresses[end]))
             return bench_fail("cannot set up %s: %m", device);
     inet_pton(AF_INET, addresses[BENCH_SERVER], &n->server);
     return 0;

@@ -335,7 +335,9 @@ struct link_pkt *link_recv(struct link *l, struct tick now)
     advance(l, now.us * NS);
     if (!l->n_heap || tick_before(now, l->heap[0].at))
         return NULL;
+    now = l->heap[0].at;
     pkt = heap_pop(l);
+    pkt->at = now;
     l->n.out++;
     l->n.out_bytes += pkt->len;
     return pkt;

@@ -48,6 +48,7 @@ struct link_counts {
 
 struct link_pkt {                 /* one packet; belongs to its link, or to who has it from link_get() or link_recv() */
     struct link_pkt *next;
+    struct tick at;               /* link_recv(): when it arrived */
     uint64_t in_ns;               /* entered the queue */
     uint32_t charged;             /* bytes, overhead included */
     uint32_t len;
