@@ -22,6 +22,8 @@ struct conf_secret {              /* wiped by conf_free() */
     char *file;                   /* keyfile it came from, or NULL */
 };
 
+enum { CONF_SERVERS_MAX = 16 };
+
 struct conf_profile {
     char *name;
     enum conf_role role;
@@ -29,7 +31,10 @@ struct conf_profile {
     unsigned line;
 
     struct addr_text listen, target;         /* server */
-    struct addr_text localaddr, remoteaddr;  /* client */
+    struct addr_text localaddr;              /* client */
+    struct addr_text *remoteaddr;            /* by preference */
+    unsigned n_remoteaddr;
+    uint32_t failback;                       /* seconds; 0 = never */
     char *bind, *interface;                  /* client: source address, device; NULL: any */
     struct conf_secret key, oldkey;
     char *crypt;

@@ -36,7 +36,8 @@ struct conf_type {                /* base: the struct that the key's offsets are
 };
 
 extern const struct conf_type conf_bool, conf_uint, conf_size, conf_size64, conf_enum, conf_text, conf_word, conf_ip,
-    conf_device, conf_udp, conf_stream, conf_maybe_stream, conf_blocks, conf_cpus, conf_secret, conf_keyfile, conf_include;
+    conf_device, conf_udp, conf_stream, conf_maybe_stream, conf_servers, conf_blocks, conf_cpus, conf_secret,
+    conf_keyfile, conf_include;
 
 extern const struct conf_key conf_keys[];
 extern const unsigned conf_n_keys;

@@ -61,6 +61,21 @@ static json_t *address_json(const struct addr_text *a)
     return json_string(text);
 }
 
+/* Where a profile leads: of several servers all, as they are configured. */
+static json_t *far_json(const struct conf_profile *p)
+{
+    char text[CONF_SERVERS_MAX * 322];
+    size_t n = 0;
+
+    if (p->role == CONF_SERVER)
+        return address_json(&p->target);
+    for (unsigned i = 0; i < p->n_remoteaddr; i++) {
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s", i ? ", " : "");
+        n += (size_t)addr_text_print(&p->remoteaddr[i], text + n, sizeof text - n);
+    }
+    return json_string(text);
+}
+
 static json_t *profile_json(const struct answers *a, int64_t tunnel)
 {
     const struct conf_profile *p = answer_profile(a, tunnel);
@@ -68,9 +83,9 @@ static json_t *profile_json(const struct answers *a, int64_t tunnel)
     struct stats s = answer_stats(a, tunnel);
 
     return json_pack("{ss ss so so ss sI sI sb}", "name", p->name, "role", server ? "server" : "client", "from",
-                     address_json(server ? &p->listen : &p->localaddr), "to",
-                     address_json(server ? &p->target : &p->remoteaddr), "crypt", p->crypt, "sessions",
-                     num(s.curr_estab), "streams", num(s.streams_now), "draining", answer_drains(a, tunnel));
+                     address_json(server ? &p->listen : &p->localaddr), "to", far_json(p), "crypt", p->crypt,
+                     "sessions", num(s.curr_estab), "streams", num(s.streams_now), "draining",
+                     answer_drains(a, tunnel));
 }
 
 bool answer_status(struct answers *a, struct ctl_query *q, struct tick now)
@@ -195,12 +210,11 @@ static json_t *tunnel_json(const struct answers *a, int64_t tunnel, const struct
     struct stats st = answer_stats(a, tunnel);
 
     return json_pack("{ss ss so ss sb sI sI sI sI sI sI sI sI sI sI sI sI sI sI sI sI so so}", "name", p->name, "role",
-                     p->role == CONF_SERVER ? "server" : "client", "to",
-                     address_json(p->role == CONF_SERVER ? &p->target : &p->remoteaddr), "crypt", p->crypt,
-                     "default_key", !strcmp(key, CONF_DEFAULT_KEY), "key_bits", num(key_bits(key)), "mtu", num(p->mtu),
-                     "sockbuf", num(p->sockbuf), "rcvbuf", num(s->rcvbuf), "sndbuf", num(s->sndbuf), "sockets",
-                     num(s->sockets), "no_gro", num(s->no_gro), "drops", num(s->drops), "sessions", num(s->sessions),
-                     "no_gso", num(s->no_gso), "stalled", num(s->stalled), "mtu_path", num(s->mtu_path), "in_pkts",
+                     p->role == CONF_SERVER ? "server" : "client", "to", far_json(p), "crypt", p->crypt, "default_key",
+                     !strcmp(key, CONF_DEFAULT_KEY), "key_bits", num(key_bits(key)), "mtu", num(p->mtu), "sockbuf",
+                     num(p->sockbuf), "rcvbuf", num(s->rcvbuf), "sndbuf", num(s->sndbuf), "sockets", num(s->sockets),
+                     "no_gro", num(s->no_gro), "drops", num(s->drops), "sessions", num(s->sessions), "no_gso",
+                     num(s->no_gso), "stalled", num(s->stalled), "mtu_path", num(s->mtu_path), "in_pkts",
                      num(st.in_pkts), "in_csum_errors", num(st.in_csum_errors), "dial_errors", num(st.dial_errors),
                      "send_drops", num(st.send_drops), "strangers", json_incref(f->strangers), "trouble",
                      trouble_json(&s->trouble, now));

@@ -41,11 +41,17 @@ void name_answer(struct name *nm, const struct resolve_result *res, struct tick 
     nm->until = tick_add_us(now, nm->failed ? NAME_FAILED_US : NAME_KEEP_US);
 }
 
+uint16_t name_port(const struct addr_text *a, struct nonce_gen *g)
+{
+    uint32_t ports = (uint32_t)a->port_max - a->port_min + 1;
+
+    return (uint16_t)(a->port_min + (ports > 1 ? nonce_u32(g) % ports : 0));
+}
+
 struct sockaddr_any name_pick(const struct name *nm, unsigned i, const struct addr_text *a, struct nonce_gen *g)
 {
     struct sockaddr_any addr = nm->addrs[i % nm->n];
-    uint32_t ports = (uint32_t)a->port_max - a->port_min + 1;
-    uint16_t port = htons((uint16_t)(a->port_min + (ports > 1 ? nonce_u32(g) % ports : 0)));
+    uint16_t port = htons(name_port(a, g));
 
     if (addr.sa.sa_family == AF_INET)
         addr.in.sin_port = port;

@@ -20,6 +20,8 @@ struct name {                     /* zeroed: nothing known */
 int name_get(struct name *nm, struct worker *w, const struct addr_text *a, uint64_t token);
 /* The answer came. */
 void name_answer(struct name *nm, const struct resolve_result *res, struct tick now);
+/* A port of the range; of several one at random. */
+uint16_t name_port(const struct addr_text *a, struct nonce_gen *g);
 /* addrs[i] with a port of the range; several are drawn from at random. */
 struct sockaddr_any name_pick(const struct name *nm, unsigned i, const struct addr_text *a, struct nonce_gen *g);
 

@@ -34,6 +34,8 @@ struct peer {                     /* a session and where it lives */
     bool limited;                 /* counted in the limits */
     bool heard;                   /* anything ever arrived */
     unsigned told;                /* what its session sees and was noted: bits of SESSION_SEES_ */
+    bool proven;                  /* client: and its slot knows */
+    bool retired;                 /* ends once its streams have */
     bool steered;                 /* its address is in the map as ours */
 };
 

@@ -66,7 +66,7 @@ static void add_session(struct rows *r, struct peer *p)
     row->id = session_id(p);
     row->tunnel = t->index;
     row->remote = p->remote;
-    row->state = !p->heard ? "opening" : t->draining || t->w->draining ? "draining" : "live";
+    row->state = !p->heard ? "opening" : t->draining || p->retired ? "draining" : "live";
     session_info(p->session, &row->info, t->w->now);
 }
 

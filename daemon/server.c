@@ -188,7 +188,7 @@ static struct peer *begin(struct tunnel *t, const struct arrival *a)
     if (!a->info->has_conv || !a->info->opens || a->info->sn >= t->conf->rcvwnd || t->draining ||
         graves_has(&t->peers, a->conv, a->from, w->now)) {
         stat_add(&t->stats->refused_convs, 1);
-        if (a->info->has_conv && !w->draining)
+        if (a->info->has_conv && !t->draining)
             disown(t, a);
         return NULL;
     }

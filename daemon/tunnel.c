@@ -165,6 +165,8 @@ void tunnel_receive_failed(struct tunnel *t, struct io_src *sock, int err)
     if (sock->kind == SRC_PEER && err == ECONNREFUSED) {
         struct peer *p = CONTAINER(sock, struct peer, src);
 
+        if (client_refused(t->client, p))
+            return;
         session_refused(p->session, t->w->now);
         worker_touch(t->w, p);
     }
@@ -348,12 +350,21 @@ void peer_serve(struct peer *p)
         peer_close(p, session_end_text(p->session));
         return;
     }
-    if (t->draining && !smux_streams(m) && session_is_drained(p->session)) {
-        peer_close(p, "its tunnel drains, and nothing is left to do");
+    if ((t->draining || p->retired) && !smux_streams(m) && session_is_drained(p->session)) {
+        peer_close(p, t->draining ? "its tunnel drains, and nothing is left to do"
+                                  : "its streams are over, and another has its place");
         return;
     }
     diagnose_peer(p);
     worker_set(w, &p->timer, tick_min(session_deadline(p->session, w->now), p->dies));
+    if (t->client)
+        client_served(t->client, p); /* p may be gone */
+}
+
+void peer_retire(struct peer *p)
+{
+    p->retired = true;
+    worker_touch(p->tunnel->w, p);
 }
 
 const char *peer_text(const struct peer *p)

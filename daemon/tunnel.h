@@ -60,6 +60,8 @@ struct peer *peer_new(struct tunnel *t, uint32_t conv, bool is_client);
 void peer_close(struct peer *p, const char *why);
 /* What is due: events of its streams, datagrams, timer. Called once a turn for touched peers. */
 void peer_serve(struct peer *p);
+/* No new streams; it ends once those it has are over. */
+void peer_retire(struct peer *p);
 void peer_on_timer(struct peer *p);
 void peer_gone(struct peer *p);                       /* its own socket is closed */
 const char *peer_text(const struct peer *p);          /* "s1 1.2.3.4:5 conv 1a2b3c4d" for the log; this thread's buffer */

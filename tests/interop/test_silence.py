@@ -96,4 +96,175 @@ def test_time_in_which_an_end_did_not_run(
                     apps.ask(s)
             for end in (t.client, t.server):
                 assert end.counters("t")["DeadPeers"] == 0
-            assert t.client.counters("t")["ActiveOpens"] == 1
+            assert t.client.counters("t")["StreamsReset"] == 0
+
+
+def start_server(
+    kind: str, build: Path, directory: Path, target: str, port: int, again: int = 0
+) -> peers.Process:
+    opt = peers.Options(smuxver=2 if kind == "ours" else 1)
+    listen = f"127.0.0.1:{port}"
+    if kind == "theirs":
+        return peers.start_theirs("server", directory, opt, listen=listen, target=target)
+    return peers.start_ours(
+        "server", build, directory, opt, name=f"server-{port}-{again}", listen=listen, target=target
+    )
+
+
+def start_client(
+    kind: str, build: Path, directory: Path, remote: str, **more: object
+) -> tuple[peers.Daemon, int]:
+    """One that talks to servers of that kind."""
+    port = peers.free_port()
+    opt = peers.Options(smuxver=2 if kind == "ours" else 1, more={**more})
+    client = peers.start_ours(
+        "client", build, directory, opt, localaddr=f"127.0.0.1:{port}", remoteaddr=remote
+    )
+    return client, port
+
+
+def is_reset_within(s: socket.socket, seconds: float) -> float:
+    """How long it took."""
+    begin = time.monotonic()
+    s.settimeout(seconds)
+    with pytest.raises(ConnectionResetError):
+        while s.recv(65536):
+            pass
+    return time.monotonic() - begin
+
+
+@pytest.mark.parametrize("busy", (True, False))
+@pytest.mark.parametrize("kind", ("ours", "theirs"))
+def test_a_server_that_starts_again(
+    build: Path, tmp_path: Path, kind: str, busy: bool, scale: float, theirs: None
+) -> None:
+    """Killed without a word and back at once: a stream of its former life is reset, and a session
+    is there before anybody asks for one."""
+    server_port = peers.free_port()
+    with apps.Service(apps.source if busy else apps.echo) as target:
+        server = start_server(kind, build, tmp_path, target.address, server_port)
+        client, port = start_client(kind, build, tmp_path, f"127.0.0.1:{server_port}")
+        with apps.connect(port) as s:
+            if busy:
+                apps.digest_of_stream(s, 1 << 20)
+            else:
+                apps.ask(s)
+            server.kill()
+            server = start_server(kind, build, tmp_path, target.address, server_port, 1)
+            if busy:
+                s.sendall(b"x")
+            took = is_reset_within(s, 30 * scale)
+            assert took < (5 if busy else 12) * scale
+        peers.wait_for(
+            "a session dialled unasked",
+            lambda: client.log().count("session dialled") >= 2
+            and client.counters("t")["CurrEstab"] == 1,
+            10 * scale,
+        )
+        with apps.connect(port) as s:
+            if busy:
+                apps.digest_of_stream(s, 1 << 20)
+            else:
+                apps.ask(s)
+        client.stop()
+        server.stop()
+
+
+def test_a_server_behind_a_way_that_is_cut(build: Path, tmp_path: Path, scale: float) -> None:
+    """No ICMP tells: the client looks for another session within seconds, keeps the one it has,
+    and when the way is mended in time, no stream has noticed."""
+    server_port = peers.free_port()
+    with apps.Service(apps.echo) as target:
+        server = start_server("ours", build, tmp_path, target.address, server_port)
+        way = peers.Mangler(build, tmp_path, f"127.0.0.1:{server_port}", {})
+        client, port = start_client(
+            "ours", build, tmp_path, f"127.0.0.1:{way.port}", peertimeout=40
+        )
+        with apps.connect(port, 60) as s:
+            apps.ask(s)
+            way.signal(signal.SIGSTOP)
+            s.sendall(b"ping")
+            began = time.monotonic()
+            peers.wait_for("doubt", lambda: "no answer for" in client.log(), 20 * scale)
+            assert time.monotonic() - began < 4 * scale
+            time.sleep(1)
+            way.signal(signal.SIGCONT)
+            assert apps.recv_exactly(s, 4) == b"ping"
+            apps.ask(s)
+        assert client.counters("t")["DeadPeers"] == 0
+        for process in (client, way, server):
+            process.stop()
+
+
+class Deaf:
+    """A server that takes datagrams and says nothing."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.socket.getsockname()[1]
+
+
+def test_the_next_server_takes_over_and_gives_back(
+    build: Path, tmp_path: Path, scale: float
+) -> None:
+    ports = [peers.free_port(), peers.free_port()]
+    with apps.Service(apps.echo) as target:
+        servers = [start_server("ours", build, tmp_path, target.address, p) for p in ports]
+        deaf = Deaf()
+        client, port = start_client(
+            "ours",
+            build,
+            tmp_path,
+            f"{deaf.address}, 127.0.0.1:{ports[0]}, 127.0.0.1:{ports[1]}",
+            failback=1,
+        )
+        with apps.connect(port, 30) as s:
+            apps.ask(s)  # the first is deaf, so the second serves
+            assert servers[0].counters("t")["CurrEstab"] == 1
+            servers[0].kill()
+            s.sendall(b"x")
+            assert is_reset_within(s, 30 * scale) < 6 * scale
+        began = time.monotonic()
+        with apps.connect(port, 30) as s:
+            apps.ask(s)
+        assert time.monotonic() - began < 4 * scale
+        assert client.counters("t")["Failovers"] >= 1
+        with apps.connect(port, 30) as kept:
+            apps.ask(kept)
+            servers[0] = start_server("ours", build, tmp_path, target.address, ports[0], 1)
+            peers.wait_for(
+                "back to the second",
+                lambda: servers[0].counters("t")["CurrEstab"] == 1,
+                30 * scale,
+                0.2,
+            )
+            with apps.connect(port, 30) as s:
+                apps.ask(s)
+                assert servers[0].counters("t")["StreamsNow"] == 1
+                apps.ask(kept)  # its session goes on
+                assert servers[1].counters("t")["StreamsNow"] == 1
+        peers.wait_for(
+            "the session of the third ends with its stream",
+            lambda: client.counters("t")["CurrEstab"] <= 2
+            and "another has its place" in client.log(),
+            20 * scale,
+            0.2,
+        )
+        client.stop()
+        for server in servers:
+            server.stop()
+        deaf.socket.close()
+
+
+def test_nobody_answers(build: Path, tmp_path: Path, scale: float) -> None:
+    """Connections are let go after dialtimeout; the client ends in time all the same."""
+    deaf = Deaf()
+    client, port = start_client(
+        "ours", build, tmp_path, f"{deaf.address}, 127.0.0.1:{peers.free_port()}", dialtimeout=1
+    )
+    with apps.connect(port, 30) as s:
+        is_reset_within(s, 20 * scale)
+    assert client.counters("t")["DialErrors"] == 1
+    client.stop()
+    deaf.socket.close()

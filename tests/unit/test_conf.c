@@ -123,6 +123,16 @@ static const struct {
     {S "target = 127.0.0.1:1-2\n",
      "t.ini:3: target: '127.0.0.1:1-2': bad port or port range; accepted: host:port, port"},
     {S "target = /run/x.sock\n", NULL},
+    {C "remoteaddr = a:1, b:2-3 ,[::1]:4\n", NULL},
+    {C "remoteaddr = a:1, b:0\n", "t.ini:3: remoteaddr: 'a:1, b:0': bad port or port range"},
+    {C "remoteaddr = a:1, \n", "t.ini:3: remoteaddr: 'a:1,': malformed address"},
+    {C "remoteaddr = ,a:1\n", "t.ini:3: remoteaddr: ',a:1': malformed address"},
+    {C "remoteaddr = a:1 b:2\n", "t.ini:3: remoteaddr: 'a:1 b:2': malformed address"},
+    {C "remoteaddr = a:1, b:2, a:1\n", "t.ini:3: remoteaddr: 'a:1, b:2, a:1': an address is named twice"},
+    {C "remoteaddr = " X250 X250 ":1\n", "t.ini:3: remoteaddr: '"},
+    {C "remoteaddr = a:1,a:2,a:3,a:4,a:5,a:6,a:7,a:8,a:9,a:10,a:11,a:12,a:13,a:14,a:15,a:16\n", NULL},
+    {C "remoteaddr = a:1,a:2,a:3,a:4,a:5,a:6,a:7,a:8,a:9,a:10,a:11,a:12,a:13,a:14,a:15,a:16,a:17\n",
+     "t.ini:3: remoteaddr: 'a:1,a:2,a:3,a:4,a:5,a:6,a:7,a:8,a:9,a:10...': too many addresses"},
     {S "target = 8080\n", "W t.ini:3: target: '8080' has no port and is taken for the path of a unix socket"},
     {C "bind = 10.0.0.1\ninterface = eth0\n", NULL},
     {C "bind = host\n", "t.ini:3: bind: 'host': not an IP address; accepted: an IPv4 or IPv6 address, or nothing"},
@@ -335,8 +345,10 @@ static void test_defaults(void **state)
     assert_int_equal(s->target.port_min, 12948);
     assert_string_equal(l->localaddr.host, "");
     assert_int_equal(l->localaddr.port_max, 12948);
-    assert_string_equal(l->remoteaddr.host, "vps");
-    assert_int_equal(l->remoteaddr.port_min, 29900);
+    assert_string_equal(l->remoteaddr[0].host, "vps");
+    assert_int_equal(l->remoteaddr[0].port_min, 29900);
+    assert_int_equal(l->n_remoteaddr, 1);
+    assert_int_equal(l->failback, 30);
     assert_true(addr_text_none(&s->localaddr) && addr_text_none(&l->listen));
     assert_null(l->bind);
     assert_null(l->interface);

@@ -159,6 +159,9 @@ static void random_value(struct rng *r, const struct conf_key *k, unsigned profi
             snprintf(out, n, "\"/run/ ;%u%u\"", profile, rng_below(r, 1000));
         else
             snprintf(out, n, "%s:%u", rng_below(r, 2) ? "[::1]" : "10.1.2.3", port);
+    } else if (k->type == &conf_servers) {
+        snprintf(out, n, "[::1]:%u,host%u.example:1-%u%s", 1 + rng_below(r, 65535), rng_below(r, 10),
+                 1 + rng_below(r, 65535), rng_below(r, 2) ? ", 10.1.2.3:5" : "");
     } else if (k->type == &conf_blocks) {
         snprintf(out, n, "10.%u.0.0/%u, 2001:db8:%x::/%u", rng_below(r, 256), rng_below(r, 33), rng_below(r, 65536),
                  rng_below(r, 129));

@@ -1,0 +1,35 @@
+/* daemon/remotes.h - the servers a client may use: the configured ones by preference, the addresses behind their names, and
+ * which of these did not answer lately. One per client and worker; sees no session. */
+#ifndef DAEMON_REMOTES_H
+#define DAEMON_REMOTES_H
+
+#include "daemon/name.h"
+
+struct remotes;
+
+struct remote_pick {
+    unsigned rank;                /* place in the configured list; 0 is preferred */
+    struct sockaddr_any addr;
+};
+
+struct remotes *remotes_new(const struct conf_profile *c); /* borrowed for life. NULL: out of memory */
+struct remotes *remotes_free(struct remotes *r);
+
+/* The best address there is: of the first server, among those before `below`, that has one which is not known to be silent,
+ * else the one for which that was found out first. Names are asked for again when what is known is old.
+ * 0, NAME_WAIT (an answer with `token` will come: try again then), NAME_FAILED (see remotes_why()). */
+int remotes_pick(struct remotes *r, struct worker *w, unsigned below, uint64_t token, struct remote_pick *out);
+void remotes_answer(struct remotes *r, const struct resolve_result *res, struct tick now);
+const char *remotes_why(const struct remotes *r);
+
+/* What came of it. A silent address is passed over for a while, longer each time. */
+void remotes_silent(struct remotes *r, const struct remote_pick *p, struct tick now, uint32_t jitter);
+void remotes_answered(struct remotes *r, const struct remote_pick *p);
+/* Whether another address, not known to be silent, is there to try at once. */
+bool remotes_have_better(const struct remotes *r, struct tick now);
+/* There is but one: it is used without waiting for its first answer. */
+bool remotes_are_one(const struct remotes *r);
+/* What names stood for may have changed: they are asked for again. */
+void remotes_forget_names(struct remotes *r);
+
+#endif
