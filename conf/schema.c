@@ -124,7 +124,7 @@ const struct conf_key conf_keys[] = {
     {"nocomp", IN_BOTH, &conf_bool, P(nocomp), ANY, BOTH("false"), NULL, NEW,
      "no compression; the same at both ends"},
     {"acknodelay", IN_BOTH, &conf_bool, P(acknodelay), ANY, BOTH("false"), NULL, NEW,
-     "flush acknowledgements at once"},
+     "accepted for kcptun's sake: acknowledgements leave at once in any case"},
     {"quiet", IN_BOTH, &conf_bool, P(quiet), ANY, BOTH("false"), NULL, LIVE,
      "no message for each stream"},
     {"smuxver", IN_BOTH, &conf_enum, P(smuxver), ANY, {"auto", "2"}, smuxvers, NEW,

@@ -262,6 +262,10 @@ class Daemon(Process):
             return total
         return next(p for p in answer["profiles"] if p["name"] == profile)["counters"]
 
+    def wait_acknowledged(self, seconds: float = 10.0) -> None:
+        """Until the other end has all there was: who is told to end before that waits for it."""
+        wait_for("acknowledgements", lambda: not self.counters()["RingBufferSndBuffer"], seconds)
+
     def stop(self) -> None:
         """An orderly end: status 0 soon after SIGTERM, since nothing is open any more."""
         if self.running():

@@ -150,6 +150,7 @@ def test_fec(build: Path, tmp_path: Path, theirs: None, row: str, ours: str, sca
             expect(daemon, ("MismatchFEC",), text, scale)
             assert daemon.log().count(text) == 1
             assert daemon.counters("t")["MismatchFEC"] == 1
+            daemon.wait_acknowledged()
 
 
 # --- a server that takes either version
@@ -166,6 +167,7 @@ def test_auto(build: Path, tmp_path: Path, theirs: None, ver: int, kind: str, no
         with peers.tunnel(build, tmp_path, target.address, (kind, client), ("ours", server)) as t:
             apps.run_load(t.port, apps.Load(bulk=1 << 20, short_streams=20))
             assert t.server.counters("t")["ProtoErrors"] == 0
+            t.server.wait_acknowledged()
 
 
 def test_auto_serves_both_at_once(build: Path, tmp_path: Path, theirs: None) -> None:
@@ -191,6 +193,7 @@ def test_auto_serves_both_at_once(build: Path, tmp_path: Path, theirs: None) -> 
         for seed in (1, 2):
             for port in ports:
                 apps.exchange(port, 100000, 100000, seed)
+        server.wait_acknowledged()
         for process in (*clients, server):
             process.stop()
 
