@@ -77,16 +77,20 @@ static void answer_list(struct answers *a, struct ask *k, json_t *data, const ch
 
 /* ---- stats ---- */
 
+/* k NULL: without the sessions. */
 static json_t *profile_json(const struct answers *a, const struct ask *k, int64_t tunnel)
 {
     const struct conf_profile *p = answer_profile(a, tunnel);
     struct stats s = answer_stats(a, tunnel);
+    json_t *o = json_pack("{ss ss so}", "name", p->name, "role", p->role == CONF_SERVER ? "server" : "client",
+                          "counters", counters_json(&s));
 
-    return json_pack("{ss ss so so}", "name", p->name, "role", p->role == CONF_SERVER ? "server" : "client", "counters",
-                     counters_json(&s), "sessions", sessions_json(a, k, tunnel));
+    if (k)
+        json_object_set_new(o, "sessions", sessions_json(a, k, tunnel));
+    return o;
 }
 
-static void finish_stats(struct answers *a, struct ask *k, struct tick now)
+static void tell_stats(struct answers *a, struct ctl_query *q, int64_t wanted, const struct ask *k, struct tick now)
 {
     struct stats total = answer_stats(a, LIST_ALL);
     json_t *profiles = json_array(), *data;
@@ -94,22 +98,32 @@ static void finish_stats(struct answers *a, struct ask *k, struct tick now)
     int64_t tunnel;
 
     while (answer_tunnels(a, &at, &tunnel))
-        if (k->tunnel == LIST_ALL || k->tunnel == tunnel)
+        if (wanted == LIST_ALL || wanted == tunnel)
             json_array_append_new(profiles, profile_json(a, k, tunnel));
     data = json_pack("{so so ss sI si ss}", "profiles", profiles, "total", counters_json(&total), "version",
                      KCPTUND_VERSION, "uptime_s", num(tick_since_us(now, a->began) / 1000000), "workers",
                      (int)a->p.sh->n_workers, "io", a->p.sh->io->name);
-    if (data)
+    if (data && k)
         answer_completeness(a, k, data);
-    if (!data || ctl_answer_profiles(&k->q.rq, data, ctl_send, &k->q) == -ENOMEM)
-        answer_error(&k->q, CTL_FAILED, "out of memory");
+    if (!data || ctl_answer_profiles(&q->rq, data, ctl_send, q) == -ENOMEM)
+        answer_error(q, CTL_FAILED, "out of memory");
+}
+
+static void finish_stats(struct answers *a, struct ask *k, struct tick now)
+{
+    tell_stats(a, &k->q, k->tunnel, k, now);
 }
 
 bool answer_stats_cmd(struct answers *a, struct ctl_query *q, struct tick now)
 {
     struct mail_list m = {.kind = LIST_SESSIONS, .session = LIST_ALL};
 
-    return !answer_arg_tunnel(a, q, &m.tunnel) || !answer_ask(a, q, &m, finish_stats, now);
+    if (!answer_arg_tunnel(a, q, &m.tunnel))
+        return true;
+    if (!json_is_false(q->rq.args ? json_object_get(q->rq.args, "sessions") : NULL))
+        return !answer_ask(a, q, &m, finish_stats, now);
+    tell_stats(a, q, m.tunnel, NULL, now);
+    return true;
 }
 
 /* ---- sessions, streams ---- */

@@ -1,65 +1,21 @@
-/* tools/cmd_stats.c - kcptunctl stats: counters and sessions as tables. */
+/* tools/cmd_stats.c - kcptunctl stats and status. */
 #include "tools/ctl.h"
 
 #include "core/base/bytes.h"
+#include "tools/ctl_list.h"
+#include "tools/ctl_text.h"
 #include "tools/table.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include <stdio.h>
 
 enum { BESIDE = 6 }; /* profiles in one table */
 
-static const char *text(const json_t *o, const char *key)
-{
-    const json_t *v = json_object_get(o, key);
-
-    return json_is_string(v) ? json_string_value(v) : "-";
-}
-
-static json_int_t number(const json_t *o, const char *key)
-{
-    return json_integer_value(json_object_get(o, key));
-}
-
-/* "45s", "01:02:03", "3d 01:02:03". */
-static const char *duration(json_int_t s, char out[48])
-{
-    long long t = s > 0 ? s : 0;
-
-    if (t < 60)
-        snprintf(out, 48, "%llds", t);
-    else if (t < 86400)
-        snprintf(out, 48, "%02lld:%02lld:%02lld", t / 3600, t / 60 % 60, t % 60);
-    else
-        snprintf(out, 48, "%lldd %02lld:%02lld:%02lld", t / 86400, t / 3600 % 24, t / 60 % 60, t % 60);
-    return out;
-}
-
-/* "999", "1.5k", "12M": to read, not to reckon with. */
-static const char *amount(json_int_t n, char out[48])
-{
-    static const char units[] = "kMGTPE";
-    double v = (double)n;
-    unsigned i = 0;
-
-    if (n < 1000) {
-        snprintf(out, 48, "%lld", (long long)n);
-        return out;
-    }
-    for (v /= 1000; v >= 999.5 && units[i + 1]; i++)
-        v /= 1000;
-    snprintf(out, 48, v < 9.95 ? "%.1f%c" : "%.0f%c", v, units[i]);
-    return out;
-}
-
 static void print_head(const json_t *data)
 {
-    char up[48];
+    char up[CTL_TEXT];
 
-    printf("kcptund %s, up %s, %lld workers, %s\n", text(data, "version"), duration(number(data, "uptime_s"), up),
-           (long long)number(data, "workers"), text(data, "io"));
-    if (json_is_false(json_object_get(data, "complete")))
-        printf("(a worker did not answer in time: some sessions are missing)\n");
+    printf("kcptund %s, up %s, %lld workers, %s\n", ctl_str(data, "version"),
+           ctl_duration(ctl_num(data, "uptime_s"), up), (long long)ctl_num(data, "workers"), ctl_str(data, "io"));
 }
 
 /* A counter that is zero everywhere tells nothing. */
@@ -68,16 +24,17 @@ static bool counts(const json_t *total, const json_t *profiles, const char *key)
     const json_t *p;
     size_t i;
 
-    if (number(total, key))
+    if (ctl_num(total, key))
         return true;
-    json_array_foreach(profiles, i, p) if (number(json_object_get(p, "counters"), key)) return true;
+    json_array_foreach(profiles, i, p) if (ctl_num(json_object_get(p, "counters"), key)) return true;
     return false;
 }
 
 /* Counters of the profiles from..to, and the total's before them (NULL: without). names: an object with every counter. */
-static void print_counters(const json_t *names, const json_t *total, const json_t *profiles, size_t from, size_t to)
+static void print_counters(const struct ctl *c, const json_t *names, const json_t *total, const json_t *profiles,
+                           size_t from, size_t to)
 {
-    struct table t = {.columns = (unsigned)(1 + !!total + (to - from)), .left = 1};
+    struct table t = {.columns = (unsigned)(1 + !!total + (to - from)), .left = 1, .bold = c->color};
     const char *key;
     json_t *v;
 
@@ -85,16 +42,16 @@ static void print_counters(const json_t *names, const json_t *total, const json_
     if (total)
         table_add(&t, "TOTAL");
     for (size_t i = from; i < to; i++)
-        table_add(&t, "%s", text(json_array_get(profiles, i), "name"));
+        table_add(&t, "%s", ctl_str(json_array_get(profiles, i), "name"));
     json_object_foreach((json_t *)names, key, v)
     {
         if (!counts(names, profiles, key))
             continue;
         table_add(&t, "%s", key);
         if (total)
-            table_add(&t, "%lld", (long long)number(total, key));
+            table_add(&t, "%lld", (long long)ctl_num(total, key));
         for (size_t i = from; i < to; i++)
-            table_add(&t, "%lld", (long long)number(json_object_get(json_array_get(profiles, i), "counters"), key));
+            table_add(&t, "%lld", (long long)ctl_num(json_object_get(json_array_get(profiles, i), "counters"), key));
     }
     if (t.n > t.columns) {
         putchar('\n');
@@ -103,57 +60,17 @@ static void print_counters(const json_t *names, const json_t *total, const json_
     table_fini(&t);
 }
 
-static void add_session(struct table *t, const json_t *profile, const json_t *s)
+static void print_profiles(const struct ctl *c, const json_t *profiles)
 {
-    char buf[48];
-
-    table_add(t, "%s", text(profile, "name"));
-    table_add(t, "%s", text(s, "id"));
-    table_add(t, "%s", text(s, "remote"));
-    table_add(t, "%s", text(s, "state"));
-    table_add(t, "%lld", (long long)number(s, "worker"));
-    table_add(t, "%s", duration(number(s, "age_s"), buf));
-    table_add(t, "%lld", (long long)number(s, "streams"));
-    table_add(t, "%lld", (long long)number(s, "srtt_ms"));
-    table_add(t, "%lld", (long long)number(s, "rto_ms"));
-    table_add(t, "%lld", (long long)number(s, "inflight"));
-    table_add(t, "%s", amount(number(s, "queued_bytes"), buf));
-    table_add(t, "%s", amount(number(s, "in_bytes"), buf));
-    table_add(t, "%s", amount(number(s, "out_bytes"), buf));
-}
-
-static void print_sessions(const json_t *profiles)
-{
-    static const char *const heads[] = {"PROFILE", "ID",  "REMOTE", "STATE",  "WORKER", "AGE", "STREAMS",
-                                        "SRTT",    "RTO", "FLIGHT", "QUEUED", "IN",     "OUT"};
-    struct table t = {.columns = LEN(heads), .left = 0xf};
-    const json_t *p, *s;
-    size_t i, j;
-
-    for (i = 0; i < LEN(heads); i++)
-        table_add(&t, "%s", heads[i]);
-    json_array_foreach(profiles, i, p) json_array_foreach(json_object_get(p, "sessions"), j, s) add_session(&t, p, s);
-    putchar('\n');
-    if (t.n > LEN(heads))
-        table_print(&t, stdout);
-    else
-        puts("no sessions");
-    table_fini(&t);
-}
-
-static void print_profiles(const json_t *profiles)
-{
-    struct table t = {.columns = 3, .left = 3};
+    struct table t = {.columns = 3, .left = 3, .bold = c->color};
     const json_t *p;
     size_t i;
 
-    table_add(&t, "PROFILE");
-    table_add(&t, "ROLE");
-    table_add(&t, "SESSIONS");
+    table_head(&t, (const char *const[]){"PROFILE", "ROLE", "SESSIONS", NULL});
     json_array_foreach(profiles, i, p)
     {
-        table_add(&t, "%s", text(p, "name"));
-        table_add(&t, "%s", text(p, "role"));
+        table_add(&t, "%s", ctl_str(p, "name"));
+        table_add(&t, "%s", ctl_str(p, "role"));
         table_add(&t, "%zu", json_array_size(json_object_get(p, "sessions")));
     }
     putchar('\n');
@@ -161,38 +78,113 @@ static void print_profiles(const json_t *profiles)
     table_fini(&t);
 }
 
+static void print_sessions(const struct ctl *c, const json_t *profiles)
+{
+    json_t *all = json_array(), *s;
+    const json_t *p;
+    size_t i, j;
+
+    json_array_foreach(profiles, i, p)
+    {
+        json_array_foreach(json_object_get(p, "sessions"), j, s) json_array_append(all, s);
+    }
+    putchar('\n');
+    ctl_list_print(c, ctl_session_columns, all, "no sessions");
+    json_decref(all);
+}
+
 /* one: the answer is about one profile, so its counters stand without the daemon's total. */
-static void print_tables(const json_t *data, bool one)
+static void print_tables(const struct ctl *c, const json_t *data, bool one)
 {
     const json_t *profiles = json_object_get(data, "profiles"), *total = json_object_get(data, "total");
     size_t n = json_array_size(profiles);
 
     print_head(data);
-    print_profiles(profiles);
+    ctl_list_note(data);
+    print_profiles(c, profiles);
     for (size_t from = 0; from < n || (!from && !one); from += BESIDE)
-        print_counters(total, from || one ? NULL : total, profiles, from, MIN(from + BESIDE, n));
-    print_sessions(profiles);
+        print_counters(c, total, from || one ? NULL : total, profiles, from, MIN(from + BESIDE, n));
+    print_sessions(c, profiles);
 }
 
 int cmd_stats(const struct ctl *c, int argc, char **argv)
 {
-    json_t *args, *data;
+    json_t *args = NULL, *data;
     int r;
 
-    if (argc > 2)
+    if (!ctl_args(&args, "profile", argv[1]))
         return CTL_EXIT_USAGE;
-    args = argc > 1 ? json_pack("{ss}", "profile", argv[1]) : NULL;
-    if (argc > 1 && !args) {
-        fprintf(stderr, "kcptunctl: the name of a profile is UTF-8\n");
-        return CTL_EXIT_USAGE;
-    }
     r = ctl_call(c, "stats", args, &data);
     if (r)
         return r;
     if (c->json)
         ctl_print_json(data);
     else
-        print_tables(data, argc > 1);
+        print_tables(c, data, argc > 1);
+    json_decref(data);
+    return r;
+}
+
+/* ---- status ---- */
+
+static void print_conf(const json_t *conf)
+{
+    char when[CTL_TEXT];
+    const json_t *v;
+    size_t i;
+
+    if (!json_is_object(conf))
+        return;
+    printf("%s, read %s ago (%s)%s", ctl_str(conf, "file"), ctl_duration(ctl_num(conf, "age_s"), when),
+           ctl_str(conf, "cause"), ctl_is(conf, "ok") ? "" : ", NOT TAKEN OVER: ");
+    if (!ctl_is(conf, "ok"))
+        ctl_say(stdout, ctl_str(conf, "error"));
+    putchar('\n');
+    json_array_foreach(json_object_get(conf, "restart"), i, v)
+    {
+        fputs("changed, and takes a restart: ", stdout);
+        ctl_say(stdout, json_is_string(v) ? json_string_value(v) : "-");
+        putchar('\n');
+    }
+}
+
+static void print_overrides(const json_t *overrides)
+{
+    const json_t *o;
+    size_t i;
+
+    json_array_foreach(overrides, i, o)
+    {
+        fputs("set until the next reload: ", stdout);
+        if (json_object_get(o, "profile")) {
+            ctl_say(stdout, ctl_str(o, "profile"));
+            fputs(": ", stdout);
+        }
+        ctl_say(stdout, ctl_str(o, "key"));
+        fputs(" = ", stdout);
+        ctl_say(stdout, ctl_str(o, "value"));
+        putchar('\n');
+    }
+}
+
+int cmd_status(const struct ctl *c, int argc, char **argv)
+{
+    json_t *data;
+    int r = ctl_call(c, "status", NULL, &data);
+
+    (void)argc;
+    (void)argv;
+    if (r)
+        return r;
+    if (c->json) {
+        ctl_print_json(data);
+    } else {
+        print_head(data);
+        print_conf(json_object_get(data, "conf"));
+        print_overrides(json_object_get(data, "overrides"));
+        putchar('\n');
+        ctl_list_print(c, ctl_profile_columns, json_object_get(data, "profiles"), "no profiles");
+    }
     json_decref(data);
     return r;
 }

@@ -2,6 +2,7 @@
 #include "tools/ctl.h"
 
 #include "conf/ctl_proto.h"
+#include "tools/ctl_text.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -14,9 +15,12 @@
 
 enum { SILENCE_S = 15, CHUNK = 65536, REQUEST_ID = 1 };
 
-static int unreached(const struct ctl *c, const char *what)
+#define CONTROL "/run/kcptun/control"
+#define STATS   "/run/kcptun/stats"
+
+static int unreached(const char *path, const char *what)
 {
-    fprintf(stderr, "kcptunctl: %s: %s\n", c->socket, what);
+    fprintf(stderr, "kcptunctl: %s: %s\n", path, what);
     return CTL_EXIT_UNREACHED;
 }
 
@@ -65,7 +69,7 @@ static bool send_all(int fd, const char *text)
 }
 
 /* The next line. 0, or an exit status after saying why. */
-static int next_line(const struct ctl *c, int fd, struct ctl_lines *l, struct bytes *line)
+static int next_line(const char *path, int fd, struct ctl_lines *l, struct bytes *line)
 {
     uint8_t chunk[CHUNK];
 
@@ -76,56 +80,49 @@ static int next_line(const struct ctl *c, int fd, struct ctl_lines *l, struct by
         if (!r)
             return 0;
         if (r == CTL_TOO_LONG)
-            return unreached(c, "the answer is not kcptund's: a line without end");
+            return unreached(path, "the answer is not kcptund's: a line without end");
         n = recv(fd, chunk, sizeof chunk, 0);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return unreached(c, errno == EAGAIN ? "no answer" : strerror(errno));
+            return unreached(path, errno == EAGAIN ? "no answer" : strerror(errno));
         if (!n)
-            return unreached(c, "the daemon closed the connection before it had answered");
+            return unreached(path, "the daemon closed the connection before it had answered");
         if (ctl_lines_put(l, bytes_of(chunk, (size_t)n)))
-            return unreached(c, strerror(ENOMEM));
+            return unreached(path, strerror(ENOMEM));
     }
 }
 
-/* Text from elsewhere, without control characters that would act on a terminal. */
-static void say(const char *text)
-{
-    for (; *text; text++)
-        fputc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, stderr);
-}
-
 /* One line of the answer into *data. *more: another follows. An exit status. */
-static int take_line(const struct ctl *c, struct bytes line, json_t **data, bool *more)
+static int take_line(const char *path, struct bytes line, json_t **data, bool *more)
 {
     struct ctl_reply re;
     bool ours;
     int r = CTL_EXIT_DONE;
 
     if (ctl_reply_parse(&re, line))
-        return unreached(c, "the answer is not kcptund's");
+        return unreached(path, "the answer is not kcptund's");
     *more = re.more;
     ours = re.id ? json_integer_value(re.id) == REQUEST_ID : !re.ok; /* no id: our request was not understood */
     if (!ours) {
-        r = unreached(c, "the answer is to another request");
+        r = unreached(path, "the answer is to another request");
     } else if (!re.ok) {
         fputs("kcptunctl: ", stderr);
-        say(re.text);
+        ctl_say(stderr, re.text);
         fputs(" (", stderr);
-        say(re.code);
+        ctl_say(stderr, re.code);
         fputs(")\n", stderr);
         r = CTL_EXIT_REFUSED;
     } else if (!json_is_object(re.data)) {
-        r = unreached(c, "the answer's data is not an object");
+        r = unreached(path, "the answer's data is not an object");
     } else if (ctl_merge(*data, re.data)) {
-        r = unreached(c, strerror(ENOMEM));
+        r = unreached(path, strerror(ENOMEM));
     }
     ctl_reply_fini(&re);
     return r;
 }
 
-static int converse(const struct ctl *c, int fd, const char *request, json_t *data)
+static int converse(const char *path, int fd, const char *request, json_t *data)
 {
     struct ctl_lines l = {.max = CTL_ANSWER_MAX};
     struct bytes line;
@@ -133,36 +130,68 @@ static int converse(const struct ctl *c, int fd, const char *request, json_t *da
     int r = 0;
 
     if (!send_all(fd, request))
-        return unreached(c, strerror(errno));
+        return unreached(path, strerror(errno));
     while (!r && more) {
-        r = next_line(c, fd, &l, &line);
+        r = next_line(path, fd, &l, &line);
         if (!r)
-            r = take_line(c, line, &data, &more);
+            r = take_line(path, line, &data, &more);
     }
     ctl_lines_fini(&l);
     return r;
+}
+
+/* Connects; *path is where it did or would. -1 with errno. */
+static int reach(const struct ctl *c, const char **path)
+{
+    int fd, e;
+
+    *path = c->socket ? c->socket : CONTROL;
+    fd = dial(*path);
+    if (fd >= 0 || c->socket || !c->reads)
+        return fd;
+    e = errno;
+    fd = dial(STATS); /* who may not use the one may use the other */
+    if (fd >= 0)
+        *path = STATS;
+    errno = e;
+    return fd;
 }
 
 int ctl_call(const struct ctl *c, const char *cmd, json_t *args, json_t **data)
 {
     char *request = ctl_request_print(REQUEST_ID, cmd, args);
     json_t *got = json_object();
-    int fd, r;
+    const char *path;
+    int fd = reach(c, &path), r;
 
-    if (!request || !got) {
-        r = unreached(c, "the request is too long, or memory is short");
-    } else if ((fd = dial(c->socket)) < 0) {
-        r = unreached(c, strerror(errno));
-    } else {
-        r = converse(c, fd, request, got);
+    if (!request || !got)
+        r = unreached(path, "the request is too long, or memory is short");
+    else if (fd < 0)
+        r = unreached(path, strerror(errno));
+    else
+        r = converse(path, fd, request, got);
+    if (fd >= 0)
         close(fd);
-    }
     free(request);
     if (r)
         json_decref(got);
     else
         *data = got;
     return r;
+}
+
+bool ctl_args(json_t **args, const char *name, const char *value)
+{
+    if (!value)
+        return true;
+    if (!*args)
+        *args = json_object();
+    if (!json_object_set_new(*args, name, json_string(value)))
+        return true;
+    json_decref(*args);
+    *args = NULL;
+    fprintf(stderr, "kcptunctl: %s: accepted: UTF-8\n", name);
+    return false;
 }
 
 void ctl_print_json(const json_t *data)

@@ -31,6 +31,12 @@ void table_add(struct table *t, const char *fmt, ...)
     t->cells[t->n++] = cell;
 }
 
+void table_head(struct table *t, const char *const *names)
+{
+    for (; *names; names++)
+        table_add(t, "%s", *names);
+}
+
 static const char *text_of(const struct table *t, size_t i)
 {
     return t->cells[i] ? t->cells[i] : "?";
@@ -51,9 +57,13 @@ void table_print(const struct table *t, FILE *out)
         int pad = width[column] - (int)strlen(text_of(t, i));
         bool last = column + 1 == t->columns;
 
+        if (t->bold && !i)
+            fputs("\033[1m", out);
         if (!(t->left & 1u << column))
             fprintf(out, "%*s", pad, "");
         fputs(text_of(t, i), out);
+        if (t->bold && i + 1 == t->columns)
+            fputs("\033[0m", out);
         if (!last)
             fprintf(out, "%*s", GAP + (t->left & 1u << column ? pad : 0), "");
         else

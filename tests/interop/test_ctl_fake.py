@@ -15,6 +15,7 @@ from typing import Any, Callable
 import pytest
 
 SESSION = {
+    "profile": "web",
     "id": "0.1",
     "conv": "0000abcd",
     "remote": "192.0.2.1:4000",
