@@ -145,9 +145,10 @@ void answer_session_text(uint64_t id, char out[32])
 
 /* ---- what waits for workers ---- */
 
-static struct ask *free_ask(struct answers *a)
+/* Whoever asks on the socket for everybody leaves some to the operator. */
+static struct ask *free_ask(struct answers *a, const struct ctl_query *q)
 {
-    for (unsigned i = 0; i < ANSWER_ASKS; i++)
+    for (unsigned i = q->ctl == a->p.control ? 0 : ANSWER_ASKS / 2; i < ANSWER_ASKS; i++)
         if (!a->asks[i].used)
             return &a->asks[i];
     return NULL;
@@ -157,7 +158,7 @@ bool answer_ask(struct answers *a, struct ctl_query *q, const struct mail_list *
                 struct tick now)
 {
     struct shared *sh = a->p.sh;
-    struct ask *k = free_ask(a);
+    struct ask *k = free_ask(a, q);
     struct mail_list letter = *m;
 
     if (k) {
@@ -251,7 +252,7 @@ static void serve(struct answers *a, struct ctl *ctl, struct tick now)
 
 void answers_serve(struct answers *a, struct tick now)
 {
-    clock_look(&a->clock, now);
+    answer_look_at_clocks(a, now);
     serve(a, a->p.control, now);
     serve(a, a->p.stats, now);
     for (unsigned i = 0; i < ANSWER_ASKS; i++) {

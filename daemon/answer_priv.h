@@ -5,10 +5,11 @@
 
 #include "conf/conf.h"
 #include "daemon/answer.h"
+#include "daemon/clock_watch.h"
 #include "daemon/report.h"
 
 enum {
-    ANSWER_ASKS = 16,             /* that wait for workers, of all clients */
+    ANSWER_ASKS = 16,             /* that wait for workers, of all clients; half of them are the control socket's alone */
     ANSWER_ROWS = 4096,           /* sessions or streams in one answer */
 };
 
@@ -25,13 +26,6 @@ struct ask {                      /* a request that waits for the workers */
     struct tick until;
     struct mail_listed *lists;    /* one per worker; `answered` of those that did */
     bool *answered;
-};
-
-struct clock_watch {              /* how the clocks went: CLOCK_REALTIME and CLOCK_BOOTTIME beside CLOCK_MONOTONIC */
-    int64_t real_us, boot_us;     /* ahead of it, at the last look */
-    unsigned jumps, sleeps;
-    int64_t last_jump_us;         /* by how much */
-    struct tick jumped, slept;
 };
 
 struct answers {
@@ -85,6 +79,6 @@ answer_fn answer_stats_cmd, answer_sessions, answer_streams, answer_show;   /* a
 answer_fn answer_kick, answer_drain, answer_undrain, answer_reload, answer_set, answer_loglevel; /* answer_act.c */
 answer_fn answer_status, answer_doctor;                                     /* answer_state.c */
 
-void clock_look(struct clock_watch *c, struct tick now);
+void answer_look_at_clocks(struct answers *a, struct tick now);             /* each turn */
 
 #endif

@@ -12,10 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum {
-    JUMP_US = 2000000, /* beyond what a clock that is being slewed gains in a turn of the main loop */
-    RECENT_S = 600, /* trouble older than this is past */
-};
+enum { RECENT_S = 600 }; /* trouble older than this is past */
 
 static json_int_t num(uint64_t n)
 {
@@ -31,24 +28,13 @@ static int64_t clock_us(clockid_t id)
     return clock_gettime(id, &ts) ? 0 : ts.tv_sec * INT64_C(1000000) + ts.tv_nsec / 1000;
 }
 
-void clock_look(struct clock_watch *c, struct tick now)
+void answer_look_at_clocks(struct answers *a, struct tick now)
 {
-    int64_t mono = clock_us(CLOCK_MONOTONIC), real = clock_us(CLOCK_REALTIME) - mono;
-    int64_t boot = clock_us(CLOCK_BOOTTIME) - mono, slept = boot - c->boot_us;
+    int64_t mono = clock_us(CLOCK_MONOTONIC);
 
-    if (c->real_us && slept >= JUMP_US) {
-        c->sleeps++;
-        c->slept = now;
-    }
-    if (c->real_us && llabs(real - c->real_us - slept) >= JUMP_US) {
-        c->jumps++;
-        c->jumped = now;
-        c->last_jump_us = real - c->real_us - slept;
-        log_warning("the clock was set %s by %lld s", c->last_jump_us < 0 ? "back" : "forward",
-                    llabs(c->last_jump_us) / 1000000);
-    }
-    c->real_us = real;
-    c->boot_us = boot;
+    if (clock_watch_look(&a->clock, now, clock_us(CLOCK_REALTIME) - mono, clock_us(CLOCK_BOOTTIME) - mono) == CLOCK_SET)
+        log_warning("the clock was set %s by %lld s", a->clock.jump_us < 0 ? "back" : "forward",
+                    llabs(a->clock.jump_us) / 1000000);
 }
 
 /* ---- status ---- */
@@ -225,7 +211,7 @@ static json_t *clock_json(const struct clock_watch *c, struct tick now)
     json_t *o = json_pack("{si si}", "jumps", (int)c->jumps, "sleeps", (int)c->sleeps);
 
     if (c->jumps) {
-        json_object_set_new(o, "jump_ms", json_integer(c->last_jump_us / 1000));
+        json_object_set_new(o, "jump_ms", json_integer(c->jump_us / 1000));
         json_object_set_new(o, "jump_age_s", age(c->jumped, now));
     }
     if (c->sleeps)

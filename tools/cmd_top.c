@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { SECOND_MS = 1000, FIELDS = 10, NAME = 24 };
 
@@ -269,9 +270,9 @@ int cmd_top(const struct ctl *c, int argc, char **argv)
     r = ask(&t); /* what goes wrong at first is said where it can be read */
     if (!r) {
         setlocale(LC_ALL, "");
-        screen = newterm(NULL, stdout, stdin);
+        screen = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) ? newterm(NULL, stdout, stdin) : NULL;
         if (!screen) {
-            fprintf(stderr, "kcptunctl: top takes a terminal (TERM)\n");
+            fprintf(stderr, "kcptunctl: top takes a terminal that TERM names\n");
             r = CTL_EXIT_OUTPUT;
         } else {
             cbreak();

@@ -1,0 +1,472 @@
+"""tests/interop/test_ctl.py - kcptunctl and the control sockets of a real daemon: who may ask what,
+what lists say of live traffic, kicking, draining, and clients that behave badly."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pty
+import re
+import select
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apps
+import peers
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Pair:
+    """Server s and client c in one daemon."""
+
+    daemon: peers.Daemon
+    stats_path: Path
+    port: int
+
+    def data(self, *args: str, path: Path | None = None) -> dict[str, Any]:
+        done = self.run(*args, "--json", path=path)
+        assert done.returncode == 0, f"{args}: {done.stderr}"
+        return json.loads(done.stdout)
+
+    def run(self, *args: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return self.daemon.ctl(*(("-s", str(path)) if path else ()), *args)
+
+    def session(self, profile: str) -> dict[str, Any]:
+        (one,) = self.data("sessions", profile)["sessions"]
+        return one
+
+
+@contextmanager
+def pair(build: Path, directory: Path, target: str, **more: Any) -> Iterator[Pair]:
+    port, server_port = peers.free_port(), peers.free_port()
+    stats_path = directory / "stats.sock"
+    common = {"key": peers.KEY, "mode": "fast3", "smuxver": 2, **more}
+    daemon = peers.Daemon(
+        build,
+        directory,
+        "both",
+        {
+            "global": {"workers": 2, "stats": stats_path},
+            "server s": {"listen": f"127.0.0.1:{server_port}", "target": target, **common},
+            "client c": {
+                "localaddr": f"127.0.0.1:{port}",
+                "remoteaddr": f"127.0.0.1:{server_port}",
+                **common,
+            },
+        },
+    )
+    try:
+        yield Pair(daemon, stats_path, port)
+    except BaseException:
+        print(daemon.tail())
+        daemon.kill()
+        raise
+    daemon.stop()
+
+
+# --- who may ask what
+
+READING = ("status", "stats", "sessions", "streams")
+
+
+def test_two_sockets(build: Path, tmp_path: Path) -> None:
+    with pair(build, tmp_path, "127.0.0.1:1") as p:
+        for path, mode in ((p.daemon.control, 0o660), (p.stats_path, 0o666)):
+            st = path.stat()
+            assert stat.S_ISSOCK(st.st_mode) and stat.S_IMODE(st.st_mode) == mode
+        for command in READING:
+            assert p.data(command, path=p.stats_path).keys() == p.data(command).keys()
+        changing = (("show", "0.1"), ("kick", "0.1"), ("drain",), ("undrain",), ("doctor",))
+        for args in changing:
+            done = p.run(*args, path=p.stats_path)
+            assert done.returncode == 1 and "(denied)" in done.stderr, args
+        assert not any(x["draining"] for x in p.data("status")["profiles"])
+    assert not p.daemon.control.exists() and not p.stats_path.exists()
+
+
+def test_sockets_that_are_not_ours(build: Path, tmp_path: Path) -> None:
+    """A file in the place of a socket is refused and left alone; a daemon's socket too; a dead
+    one's is replaced."""
+    file, dead = tmp_path / "file", tmp_path / "dead"
+    file.write_text("mine")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(str(dead))
+        s.listen()
+    with pair(build, tmp_path, "127.0.0.1:1") as p:
+        for key in ("control", "stats"):
+            for path, words in ((file, "not a socket"), (p.stats_path, "somebody listens")):
+                sections = {"global": {key: path}}
+                other = peers.Daemon(build, tmp_path, "other", sections, wait=False)
+                assert other.wait(10) == 1
+                assert str(path) in other.log() and words in other.log(), other.log()
+        assert p.data("status", path=p.stats_path)["pid"] == p.daemon.pid
+    assert file.read_text() == "mine"
+    again = peers.Daemon(build, tmp_path, "again", {"global": {"stats": dead}}, wait=False)
+    again.wait_until("its socket", lambda: peers.listens_on_path(again.pid, str(dead)))
+    again.stop()
+
+
+# --- lists
+
+
+def test_lists(build: Path, tmp_path: Path) -> None:
+    """Bytes, states and addresses of a stream under way, seen from both ends."""
+    with apps.Service(apps.echo) as target, pair(build, tmp_path, target.address) as p:
+        with apps.connect(p.port, 20) as s:
+            apps.ask(s, bytes(100000))
+            near, far = p.session("c"), p.session("s")
+            assert near["conv"] == far["conv"] and near["ours"] and far["ours"]
+            assert near["streams"] == far["streams"] == 1
+            (mine,) = p.data("streams", near["id"])["streams"]
+            assert mine["in_bytes"] == mine["out_bytes"] == 100000
+            assert mine["local"] == "%s:%d" % s.getsockname()
+            assert mine["session"] == near["id"] and mine["state"] == "open"
+            (theirs,) = p.data("streams", "s")["streams"]
+            assert theirs["id"] == mine["id"] and theirs["local"] == target.address
+            shown = p.data("show", near["id"])
+            assert shown["session"]["id"] == near["id"] and shown["streams"] == [mine]
+            text = p.run("show", near["id"]).stdout
+            assert "in_bytes" in text and "%s:%d" % s.getsockname() in text
+            status = p.data("status")
+            assert [(x["name"], x["sessions"], x["streams"]) for x in status["profiles"]] == [
+                ("s", 1, 1),
+                ("c", 1, 1),
+            ]
+        for args in (("sessions", "x"), ("streams", "x"), ("show", "1.99"), ("kick", "7.0")):
+            done = p.run(*args)
+            assert done.returncode == 1 and "(not-found)" in done.stderr, args
+        for bad in ("x", "1", "1.", "1.2x", "1.999999999999999", "99999.1"):
+            done = p.run("show", bad)
+            assert done.returncode == 1 and "(bad-args)" in done.stderr, bad
+
+
+def test_long_lists_are_cut(build: Path, tmp_path: Path) -> None:
+    """More streams than an answer holds: it says so, and what it lists is whole."""
+    with apps.Service(apps.echo) as target:
+        with pair(build, tmp_path, target.address) as p:
+            streams = [apps.connect(p.port, 20) for _ in range(2100)]
+            counters = p.daemon.counters
+            peers.wait_for("streams", lambda: counters("s")["StreamsNow"] == 2100, 60)
+            answer = p.data("streams")  # of 4200, all of one session and so of one worker each
+            assert answer["truncated"] and len(answer["streams"]) <= 4096
+            assert all(x["state"] in ("open", "connecting") for x in answer["streams"])
+            assert "name a profile" in p.run("streams").stdout
+            for s in streams:
+                s.close()
+
+
+# --- kick, drain
+
+
+def test_kick(build: Path, tmp_path: Path) -> None:
+    """The session's streams are reset at once, at both outer ends; the next connection has a new
+    session."""
+    with apps.Service(apps.echo) as target, pair(build, tmp_path, target.address) as p:
+        with apps.connect(p.port, 20) as s:
+            apps.ask(s)
+            old = p.session("c")["id"]
+            done = p.run("kick", old)
+            assert done.returncode == 0 and "ended" in done.stdout
+            with pytest.raises(ConnectionResetError):
+                s.recv(1)
+        peers.wait_for("the target's end", lambda: target.open_now() == 0, 10)
+        with apps.connect(p.port, 20) as s:
+            apps.ask(s)
+            assert p.session("c")["id"] != old
+        assert p.run("kick", old).returncode == 1
+
+
+def test_drain_server(build: Path, tmp_path: Path) -> None:
+    """What runs goes on, what is new is reset, the session ends with its last stream."""
+    with apps.Service(apps.echo) as target, pair(build, tmp_path, target.address) as p:
+        with apps.connect(p.port, 20) as s:
+            apps.ask(s)
+            assert p.data("drain", "s") == {"draining": ["s"]}
+            assert [x["draining"] for x in p.data("status")["profiles"]] == [True, False]
+            assert p.session("s")["state"] == "draining"
+            with pytest.raises(ConnectionResetError):
+                with apps.connect(p.port, 20) as new:
+                    apps.ask(new)
+            apps.ask(s, bytes(300000))
+            assert target.accepted == 1
+            assert p.daemon.counters("s")["StreamsRefused"] >= 1
+        sessions = lambda: p.data("sessions", "s")["sessions"]  # noqa: E731
+        peers.wait_for("no session", lambda: not sessions(), 10)
+        assert p.data("undrain") == {"draining": []}
+        # the client's session is still the old one; a new one comes when that is found dead
+        p.run("kick", p.session("c")["id"]) if p.data("sessions", "c")["sessions"] else None
+        with apps.connect(p.port, 20) as s:
+            apps.ask(s)
+
+
+def test_drain_client(build: Path, tmp_path: Path) -> None:
+    with apps.Service(apps.echo) as target, pair(build, tmp_path, target.address) as p:
+        with apps.connect(p.port, 20) as s:
+            apps.ask(s)
+            assert p.run("drain", "c").stdout == "c drains\n"
+            assert not peers.bound(p.daemon.pid, "tcp", p.port)
+            with pytest.raises(ConnectionRefusedError):
+                apps.connect(p.port, 20)
+            apps.ask(s, bytes(300000))
+            assert p.run("drain").stdout == "s drains\nc drains\n"
+            assert p.run("drain").returncode == 0, "twice is as good as once"
+            assert p.run("undrain").stdout == "nothing drains\n"
+            peers.wait_for("a listener", lambda: peers.bound(p.daemon.pid, "tcp", p.port), 10)
+            with apps.connect(p.port, 20) as new:
+                apps.ask(new)
+        p.run("drain", "c")
+        sessions = lambda: p.data("sessions", "c")["sessions"]  # noqa: E731
+        peers.wait_for("no session", lambda: not sessions(), 10)
+        assert p.run("drain", "nobody").returncode == 1
+
+
+# --- clients that behave badly
+
+
+def connect_unix(path: Path) -> socket.socket:
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(str(path))  # blocking, so that it waits for its turn
+    s.settimeout(10)
+    return s
+
+
+def memory(pid: int) -> int:
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", text)[1]) * 1024
+
+
+def test_deaf_and_greedy_clients(build: Path, tmp_path: Path) -> None:
+    """Every place on the stats socket taken by clients that ask and never read: traffic and the
+    control socket do not notice, the daemon does not grow without bound."""
+    ask = b'{"v":1,"cmd":"stats"}\n' * 4000
+    with apps.Service(apps.echo) as target, pair(build, tmp_path, target.address) as p:
+        with apps.connect(p.port, 20) as s:
+            apps.ask(s)
+            clients = []
+            for _ in range(40):
+                c = connect_unix(p.stats_path)
+                c.setblocking(False)
+                clients.append(c)
+            before = memory(p.daemon.pid)
+            for _ in range(20):
+                for c in clients:
+                    try:
+                        c.send(ask)
+                    except OSError as e:
+                        assert e.errno in (errno.EAGAIN, errno.EPIPE, errno.ECONNRESET)
+                apps.ask(s, bytes(20000))
+                assert p.data("status")["pid"] == p.daemon.pid
+            grown = memory(p.daemon.pid) - before
+            assert grown < 200 << 20, f"grew by {grown >> 20} MiB"
+            assert p.data("stats")["complete"]
+            for c in clients:
+                c.close()
+
+
+BAD_REQUESTS = {
+    "not JSON": (b"hello\n", "malformed"),
+    "huge": (b'{"v":1,"cmd":"' + b"x" * 70000 + b'"}\n', "malformed"),
+    "deep": (b"[" * 60000 + b"\n", "malformed"),
+    "other version": (b'{"v":2,"cmd":"stats"}\n', "version"),
+    "unknown": (b'{"v":1,"cmd":"dance"}\n', "unknown-command"),
+    "kick without": (b'{"v":1,"cmd":"kick"}\n', "bad-args"),
+    "kick a number": (b'{"v":1,"cmd":"kick","args":{"session":1}}\n', "bad-args"),
+    "profile a list": (b'{"v":1,"cmd":"drain","args":{"profile":[]}}\n', "bad-args"),
+}
+
+
+def test_bad_requests(build: Path, tmp_path: Path) -> None:
+    with pair(build, tmp_path, "127.0.0.1:1") as p:
+        for name, (request, code) in BAD_REQUESTS.items():
+            with connect_unix(p.daemon.control) as s:
+                s.sendall(request)
+                answer = json.loads(s.makefile().readline())
+                assert not answer["ok"] and answer["error"]["code"] == code, name
+        assert p.data("status")["pid"] == p.daemon.pid
+
+
+# --- what needs no daemon, or little of one
+
+
+def test_check_and_genkey(build: Path, tmp_path: Path) -> None:
+    tool = str(build / "tools/kcptunctl")
+
+    def run(*args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([tool, *args], capture_output=True, text=True, check=False)
+
+    key_file, conf = tmp_path / "key", tmp_path / "x.ini"
+    keys = {run("genkey").stdout for _ in range(3)}
+    assert len(keys) == 3 and all(re.fullmatch(r"[\w-]{43}\n", key) for key in keys)
+    assert run("genkey", str(key_file)).returncode == 0
+    assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+    kept = key_file.read_text()
+    again = run("genkey", str(key_file))
+    assert again.returncode == 4 and "exists" in again.stderr and key_file.read_text() == kept
+    conf.touch(0o600)
+    conf.write_text(f"[server a]\nkeyfile = {key_file}\n")
+    good = run("check", str(conf))
+    assert good.returncode == 0 and good.stdout == f"{conf}: OK, 1 tunnel\n", good.stdout
+    conf.write_text("[server a]\nmtu = 9\nsndwnd = x\n")
+    bad = run("check", str(conf))
+    assert bad.returncode == 1 and bad.stdout.count("error: ") == 2, bad.stdout
+    problems = json.loads(run("--json", "check", str(conf)).stdout)
+    assert not problems["ok"] and len(problems["problems"]) >= 2
+    assert run("check", str(tmp_path / "none")).returncode == 1
+
+
+def test_watch(build: Path, tmp_path: Path) -> None:
+    with apps.Service(apps.sink) as target, pair(build, tmp_path, target.address) as p:
+        with apps.connect(p.port, 20) as s:
+            s.sendall(bytes(1000))
+            lines = p.run("watch", "c", "-n", "2").stdout.splitlines()
+            assert len(lines) == 3 and lines[0].startswith("TIME") and lines[1][:8].count(":") == 2
+            tool = str(build / "tools/kcptunctl")
+            argv = [tool, "-s", str(p.stats_path), "--json", "-n", "2", "watch", "c"]
+            with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as watch:
+                while watch.poll() is None:
+                    s.sendall(bytes(65536))
+                rows = [json.loads(row) for row in watch.stdout]
+            assert len(rows) == 2 and all(row["sessions"] == row["open"] == 1 for row in rows)
+            assert rows[1]["out_bits"] > 100_000 and rows[1]["out_pkts"] > 10
+        assert p.run("watch", "nobody").returncode == 1
+        assert p.run("watch", "-n", "0").returncode == 2
+
+
+# --- terminals
+
+
+class Terminal:
+    """A command on a terminal of its own."""
+
+    def __init__(self, argv: list[str], **env: str) -> None:
+        ours, theirs = pty.openpty()
+        self.fd = ours
+        self.text = b""
+        keep = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
+        self.process = subprocess.Popen(
+            argv, stdin=theirs, stdout=theirs, stderr=theirs, env={**keep, "TERM": "xterm", **env}
+        )
+        os.close(theirs)
+
+    def read(self, seconds: float) -> bool:
+        """False: nothing more comes."""
+        if not select.select([self.fd], [], [], seconds)[0]:
+            return True
+        try:
+            self.text += os.read(self.fd, 65536)
+        except OSError:
+            return False
+        return True
+
+    def wait_for(self, words: bytes) -> None:
+        end = time.monotonic() + 20
+        while words not in self.text:
+            assert time.monotonic() < end and self.read(0.1), self.text
+        self.text = self.text[self.text.index(words) + len(words) :]
+
+    def end(self) -> int:
+        while self.read(1) and self.process.poll() is None:
+            pass
+        while select.select([self.fd], [], [], 0)[0] and self.read(0):
+            pass
+        os.close(self.fd)
+        return self.process.wait(20)
+
+
+def test_colors_only_on_a_terminal(build: Path, tmp_path: Path) -> None:
+    with pair(build, tmp_path, "127.0.0.1:1") as p:
+        argv = [str(build / "tools/kcptunctl"), "-s", str(p.daemon.control), "status"]
+        assert "\x1b" not in p.run("status").stdout
+        for env, colored in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
+            t = Terminal(argv, **env)
+            assert t.end() == 0
+            assert b"PROFILE" in t.text and (b"\x1b[1m" in t.text) == colored, env
+
+
+def test_top(build: Path, tmp_path: Path) -> None:
+    """The sessions are there, a key sorts, q ends it and leaves the terminal as it was."""
+    if "\n  top " not in subprocess.run(
+        [build / "tools/kcptunctl", "--help"], capture_output=True, text=True, check=True
+    ).stdout:
+        pytest.skip("built without ncurses")
+    with apps.Service(apps.echo) as target, pair(build, tmp_path, target.address) as p:
+        with apps.connect(p.port, 20) as s:
+            apps.ask(s)
+            env = {"LINES": "24", "COLUMNS": "140"}
+            t = Terminal([str(build / "tools/kcptunctl"), "-s", str(p.stats_path), "top"], **env)
+            t.wait_for(b"2 sessions")
+            t.wait_for(b"REMOTE")
+            os.write(t.fd, b"a")
+            t.wait_for(b"AGE")
+            os.write(t.fd, b"q")
+            assert t.end() == 0
+            assert b"\x1b[?1049l" in t.text
+        assert p.run("--json", "top").returncode == 2
+        assert p.run("top").returncode == 4, "no terminal here"
+
+
+# --- completion
+
+
+def commands(build: Path) -> list[str]:
+    done = subprocess.run(
+        [build / "tools/kcptunctl", "--help"], capture_output=True, text=True, check=True
+    )
+    return re.findall(r"^  ([a-z]+) ", done.stdout, re.M)
+
+
+def complete(build: Path, *words: str) -> list[str]:
+    """What bash would offer for the last of the words."""
+    script = (
+        f"source {ROOT}/packaging/completion/kcptunctl.bash; "
+        'COMP_WORDS=(kcptunctl "$@"); COMP_CWORD=$#; _kcptunctl; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    env = {**os.environ, "PATH": f"{build}/tools:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", script, "-", *words], capture_output=True, text=True, env=env, check=True
+    )
+    assert not done.stderr, done.stderr
+    return done.stdout.split()
+
+
+def test_completion(build: Path, tmp_path: Path) -> None:
+    known = commands(build)
+    assert len(known) > 10 and complete(build, "") == known
+    assert complete(build, "st") == [c for c in known if c.startswith("st")]
+    assert complete(build, "--s") == ["--socket"]
+    with apps.Service(apps.echo) as target, pair(build, tmp_path, target.address) as p:
+        socket_option = ("-s", str(p.stats_path))
+        assert complete(build, *socket_option, "stats", "") == ["s", "c"]
+        assert complete(build, *socket_option, "status", "") == []
+        with apps.connect(p.port, 20) as s:
+            apps.ask(s)
+            ids = {p.session("s")["id"], p.session("c")["id"]}
+            assert set(complete(build, *socket_option, "show", "")) == ids
+    assert complete(build, "-s", "/nowhere", "drain", "") == []
+
+
+def test_completion_zsh(build: Path) -> None:
+    """The script is sound, and asks what bash's asks."""
+    script = ROOT / "packaging/completion/_kcptunctl"
+    subprocess.run(["zsh", "-n", str(script)], check=True)
+    assert "--complete" in script.read_text() and script.read_text().startswith("#compdef kcptunctl")
+
+
+def test_every_command_is_described(build: Path) -> None:
+    man = (ROOT / "packaging/man/kcptunctl.1").read_text()
+    described = re.findall(r"^\.TP\n\.B[RI]? ([a-z]+)", man, re.M)
+    assert [c for c in commands(build) if c not in described] == []
+    protocol = (ROOT / "packaging/man/kcptun-control.7").read_text()
+    asked = set(commands(build)) - {"top", "watch", "check", "genkey"}
+    assert asked <= set(re.findall(r"^\.SS ([a-z]+)", protocol, re.M))
