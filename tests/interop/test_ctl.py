@@ -460,7 +460,8 @@ def test_completion_zsh(build: Path) -> None:
     """The script is sound, and asks what bash's asks."""
     script = ROOT / "packaging/completion/_kcptunctl"
     subprocess.run(["zsh", "-n", str(script)], check=True)
-    assert "--complete" in script.read_text() and script.read_text().startswith("#compdef kcptunctl")
+    text = script.read_text()
+    assert text.startswith("#compdef kcptunctl") and "--complete" in text
 
 
 def test_every_command_is_described(build: Path) -> None:
