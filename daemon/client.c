@@ -2,6 +2,7 @@
 #include "daemon/client.h"
 
 #include "core/base/err.h"
+#include "daemon/dial.h"
 #include "daemon/log.h"
 #include "daemon/slot.h"
 
@@ -141,6 +142,16 @@ void client_on_resolved(struct client *c, const struct resolve_result *res)
     remotes_answer(c->remotes, res, c->tunnel->w->now);
     for (unsigned i = 0; i < c->tunnel->conf->conn; i++)
         slot_step(&c->slots[i]);
+}
+
+void client_on_network(struct client *c)
+{
+    struct tunnel *t = c->tunnel;
+
+    LIST_EACH(p, &t->peers.all, struct peer, all) {
+        if (dial_has_other_way(p))
+            slot_way_changed(&c->slots[p->slot], p);
+    }
 }
 
 void client_served(struct client *c, struct peer *p)

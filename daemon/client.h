@@ -13,6 +13,8 @@ void client_on_accept(struct io_src *s, const struct io_event *ev);
 /* A local connection for a slot of this worker; takes fd. */
 void client_take(struct client *c, unsigned slot, int fd);
 void client_on_resolved(struct client *c, const struct resolve_result *res);
+/* Sessions whose way has changed are moved to it, or followed by others. */
+void client_on_network(struct client *c);
 /* As slot_served(), slot_lost(), slot_refused(). */
 void client_served(struct client *c, struct peer *p);
 void client_lost(struct client *c, struct peer *p);

@@ -80,3 +80,69 @@ int dial_session(struct peer **pp, struct tunnel *t, const struct sockaddr_any *
     *pp = p;
     return 0;
 }
+
+static bool name_of(int fd, struct sockaddr_any *a)
+{
+    a->len = sizeof a->in6;
+    return getsockname(fd, &a->sa, &a->len) == 0;
+}
+
+static void set_port(struct sockaddr_any *a, in_port_t port)
+{
+    if (a->sa.sa_family == AF_INET6)
+        a->in6.sin6_port = port;
+    else
+        a->in.sin_port = port;
+}
+
+bool dial_has_other_way(const struct peer *p)
+{
+    const struct conf_profile *c = p->tunnel->conf;
+    const struct net_udp_params np = {.family = p->remote.sa.sa_family, .interface = c->interface};
+    struct sockaddr_any now, then;
+    bool other = false;
+    int fd;
+
+    if (c->bind || p->src.fd < 0 || p->src.dying)
+        return false;
+    fd = net_udp_open(&np, NULL);
+    if (fd < 0)
+        return false;
+    if (connect(fd, &p->remote.sa, p->remote.len) == 0 && name_of(fd, &now) && name_of(p->src.fd, &then)) {
+        set_port(&now, 0);
+        set_port(&then, 0);
+        other = !net_addr_equal(&now, &then);
+    }
+    close(fd);
+    return other; /* while there is no way at all, nothing better can be done than to wait for one */
+}
+
+bool dial_source_is_here(const struct peer *p)
+{
+    struct net_udp_params np = {.family = p->remote.sa.sa_family};
+    int fd;
+
+    if (!name_of(p->src.fd, &np.bind))
+        return true;
+    set_port(&np.bind, 0);
+    fd = net_udp_open(&np, NULL);
+    if (fd >= 0)
+        close(fd);
+    return fd != -EADDRNOTAVAIL;
+}
+
+/* The same socket, which the I/O backend goes on reading: disconnected it gives up its address and port, since neither was
+ * asked for, and gets new ones. In between it has no port, so nothing of a stranger gets into it. */
+int dial_move(struct peer *p)
+{
+    const struct sockaddr none = {.sa_family = AF_UNSPEC};
+    struct sockaddr_any at;
+
+    if (connect(p->src.fd, &none, sizeof none) || connect(p->src.fd, &p->remote.sa, p->remote.len) ||
+        !name_of(p->src.fd, &at))
+        return err_say(-errno, "connect to %s", net_addr_text(&p->remote));
+    p->gso = (struct net_gso){.off = false};
+    stat_add(&p->tunnel->stats->rebindings, 1);
+    log_info("%s: moved, it now leaves from %s", peer_text(p), net_addr_text(&at));
+    return 0;
+}

@@ -15,6 +15,7 @@ enum mail_type {
     MAIL_DRAIN,                   /* mail_drain: finish what runs, take nothing new */
     MAIL_STOP,                    /* end now */
     MAIL_ENDED,                   /* mail_ended: a worker has nothing left, and its thread ends */
+    MAIL_NETWORK,                 /* nothing: addresses or routes of this machine have changed */
     MAIL_PING,                    /* nothing: a worker that gets it takes a turn (watchdog.h) */
 };
 

@@ -6,6 +6,7 @@
 #include "daemon/ctl.h"
 #include "daemon/log.h"
 #include "daemon/metrics_source.h"
+#include "daemon/netwatch.h"
 #include "daemon/options.h"
 #include "daemon/params.h"
 #include "daemon/steer.h"
@@ -34,6 +35,7 @@ struct daemon {
     struct ctl *ctl, *stats; /* control sockets: for everything, for reading only */
     struct answers *answers;
     struct metrics *metrics; /* NULL: none */
+    struct netwatch netwatch;
     struct notify notify;
     struct watchdog watchdog;
     int signals;
@@ -337,6 +339,7 @@ static int next_ms(const struct daemon *d)
 
     if (d->metrics)
         at = tick_min(at, metrics_deadline(d->metrics, now));
+    at = tick_min(at, netwatch_deadline(&d->netwatch));
     return (int)((tick_since_us(at, now) + 999) / 1000);
 }
 
@@ -348,6 +351,7 @@ static void loop(struct daemon *d)
         {.fd = d->ctl ? ctl_fd(d->ctl) : -1, .events = POLLIN},
         {.fd = d->stats ? ctl_fd(d->stats) : -1, .events = POLLIN},
         {.fd = d->metrics ? metrics_fd(d->metrics) : -1, .events = POLLIN},
+        {.fd = d->netwatch.fd, .events = POLLIN},
     };
 
     while (d->running) {
@@ -361,6 +365,8 @@ static void loop(struct daemon *d)
         answers_serve(d->answers, io_now());
         if (d->metrics)
             metrics_step(d->metrics, io_now());
+        if (netwatch_step(&d->netwatch, io_now()))
+            tell_all(d, MAIL_NETWORK, bytes_of(NULL, 0));
         watchdog_step(&d->watchdog, io_now());
         tidy(d, io_now());
         post_publish(d->sh.post, d->sh.n_workers);
@@ -414,6 +420,8 @@ static int run(struct daemon *d)
         r = open_control(d);
     if (!r && !addr_text_none(&d->conf->global.metrics))
         r = metrics_new(&d->metrics, &d->conf->global.metrics, &numbers);
+    if (!r && netwatch_open(&d->netwatch))
+        log_info("%s: changes of addresses and routes will not be noticed", err_text());
     if (!r)
         r = start_workers(d);
     if (!r)
@@ -463,13 +471,14 @@ static void clean(struct daemon *d)
     }
     free(d->sh.qpps);
     conf_free(d->conf);
+    netwatch_close(&d->netwatch);
     if (d->signals >= 0)
         close(d->signals);
 }
 
 int main(int argc, char **argv)
 {
-    struct daemon d = {.signals = -1, .notify.fd = -1, .watchdog.next = TICK_NEVER};
+    struct daemon d = {.signals = -1, .netwatch.fd = -1, .notify.fd = -1, .watchdog.next = TICK_NEVER};
     struct log_params lp = {.level = LOG_AT_INFO, .to = "", .name = "kcptund"};
     struct options o;
     int status, r;

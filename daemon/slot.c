@@ -354,6 +354,32 @@ void slot_renew(struct slot *s)
     slot_step(s);
 }
 
+void slot_way_changed(struct slot *s, struct peer *p)
+{
+    struct tick now = worker_of(s)->now;
+
+    if (smux_peer_is_ours(session_smux(p->session)) && dial_move(p) == 0) {
+        session_moved(p->session, now);
+        session_greet(p->session); /* the server follows what is new */
+        worker_touch(worker_of(s), p);
+        return;
+    }
+    if (p == s->trial)
+        drop_trial(s);
+    else if (p == s->peer)
+        s->aim = SLOT_RENEW;
+    else
+        return;
+    if (p == s->peer && !dial_source_is_here(p)) { /* nothing comes of waiting for it */
+        s->peer = NULL;
+        s->again = true;
+        peer_retire(p);
+    }
+    s->dial_at = now;
+    worker_cancel(worker_of(s), &s->timer);
+    worker_set(worker_of(s), &s->timer, now); /* not at once: the caller walks the list of sessions */
+}
+
 /* ---- what happens to sessions ---- */
 
 static void begin_doubt(struct slot *s)

@@ -42,6 +42,9 @@ void slot_take(struct slot *s, int fd);            /* a local connection; takes 
 void slot_refuse(int fd);                          /* closes by a reset, so that it does not look like the end of a stream */
 /* Something it waits for may have happened: names were resolved. */
 void slot_step(struct slot *s);
+/* Its session p, or one it had, would leave from another address if it were dialled now. A server of our kind follows it
+ * there; toward another a successor is dialled. */
+void slot_way_changed(struct slot *s, struct peer *p);
 /* A successor is to be looked for; the session it has goes on with its streams. */
 void slot_renew(struct slot *s);
 

@@ -182,6 +182,12 @@ void tunnel_on_resolved(struct tunnel *t, const struct resolve_result *res)
     relay_on_resolved(t);
 }
 
+void tunnel_on_network(struct tunnel *t)
+{
+    if (t->client)
+        client_on_network(t->client);
+}
+
 /* ---- out ---- */
 
 /* Datagrams from i on that can leave in one call: one session, one size, the last maybe shorter. */

@@ -49,6 +49,8 @@ void tunnel_drain(struct tunnel *t, bool on);
 void tunnel_receive(struct tunnel *t, struct io_src *sock, const struct io_event *ev);
 /* A socket told an error instead of a datagram. */
 void tunnel_receive_failed(struct tunnel *t, struct io_src *sock, int err);
+/* Addresses or routes of this machine have changed. */
+void tunnel_on_network(struct tunnel *t);
 void tunnel_on_resolved(struct tunnel *t, const struct resolve_result *res);
 /* Sends sealed datagrams v[0..n) of a batch, whose `to` is a struct peer. */
 void tunnel_send(struct tunnel *t, const struct packet_batch *b);

@@ -206,6 +206,10 @@ static void on_letter(struct worker *w, enum mail_type type, struct bytes rec)
         for (unsigned i = 0; i < w->n_tunnels; i++)
             tunnel_drain(w->tunnels[i], true);
         break;
+    case MAIL_NETWORK:
+        for (unsigned i = 0; i < w->n_tunnels; i++)
+            tunnel_on_network(w->tunnels[i]);
+        break;
     case MAIL_STOP:
         w->stop = true;
         break;
