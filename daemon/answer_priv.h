@@ -71,6 +71,8 @@ const struct conf_profile *answer_profile(const struct answers *a, int64_t tunne
 /* The tunnels in order: *at starts at 0. False: no more. */
 bool answer_tunnels(const struct answers *a, unsigned *at, int64_t *tunnel);
 struct stats answer_stats(const struct answers *a, int64_t tunnel);
+/* What findings.h knows of it, as an array. */
+json_t *answer_findings(const struct answers *a, int64_t tunnel, struct tick now);
 bool answer_drains(const struct answers *a, int64_t tunnel);
 
 /* ---- commands: true: the query is done (answered); false: it was taken ---- */

@@ -62,16 +62,16 @@ static json_t *far_json(const struct conf_profile *p)
     return json_string(text);
 }
 
-static json_t *profile_json(const struct answers *a, int64_t tunnel)
+static json_t *profile_json(const struct answers *a, int64_t tunnel, struct tick now)
 {
     const struct conf_profile *p = answer_profile(a, tunnel);
     bool server = p->role == CONF_SERVER;
     struct stats s = answer_stats(a, tunnel);
 
-    return json_pack("{ss ss so so ss sI sI sb}", "name", p->name, "role", server ? "server" : "client", "from",
+    return json_pack("{ss ss so so ss sI sI sb so}", "name", p->name, "role", server ? "server" : "client", "from",
                      address_json(server ? &p->listen : &p->localaddr), "to", far_json(p), "crypt", p->crypt,
-                     "sessions", num(s.curr_estab), "streams", num(s.streams_now), "draining",
-                     answer_drains(a, tunnel));
+                     "sessions", num(s.curr_estab), "streams", num(s.streams_now), "draining", answer_drains(a, tunnel),
+                     "findings", answer_findings(a, tunnel, now));
 }
 
 bool answer_status(struct answers *a, struct ctl_query *q, struct tick now)
@@ -81,7 +81,7 @@ bool answer_status(struct answers *a, struct ctl_query *q, struct tick now)
     int64_t tunnel;
 
     while (answer_tunnels(a, &at, &tunnel))
-        json_array_append_new(profiles, profile_json(a, tunnel));
+        json_array_append_new(profiles, profile_json(a, tunnel, now));
     answer_rows(q,
                 json_pack("{ss si sI sI si ss so}", "version", KCPTUND_VERSION, "pid", (int)getpid(), "uptime_s",
                           num(tick_since_us(now, a->began) / 1000000), "started", (json_int_t)a->began_s, "workers",
@@ -195,15 +195,15 @@ static json_t *tunnel_json(const struct answers *a, int64_t tunnel, const struct
     const char *key = p->key.text ? p->key.text : "";
     struct stats st = answer_stats(a, tunnel);
 
-    return json_pack("{ss ss so ss sb sI sI sI sI sI sI sI sI sI sI sI sI sI sI sI sI so so}", "name", p->name, "role",
-                     p->role == CONF_SERVER ? "server" : "client", "to", far_json(p), "crypt", p->crypt, "default_key",
-                     !strcmp(key, CONF_DEFAULT_KEY), "key_bits", num(key_bits(key)), "mtu", num(p->mtu), "sockbuf",
-                     num(p->sockbuf), "rcvbuf", num(s->rcvbuf), "sndbuf", num(s->sndbuf), "sockets", num(s->sockets),
-                     "no_gro", num(s->no_gro), "drops", num(s->drops), "sessions", num(s->sessions), "no_gso",
-                     num(s->no_gso), "stalled", num(s->stalled), "mtu_path", num(s->mtu_path), "in_pkts",
+    return json_pack("{ss ss so ss sb sI sI sI sI sI sI sI sI sI sI sI sI sI sI sI sI so so so}", "name", p->name,
+                     "role", p->role == CONF_SERVER ? "server" : "client", "to", far_json(p), "crypt", p->crypt,
+                     "default_key", !strcmp(key, CONF_DEFAULT_KEY), "key_bits", num(key_bits(key)), "mtu", num(p->mtu),
+                     "sockbuf", num(p->sockbuf), "rcvbuf", num(s->rcvbuf), "sndbuf", num(s->sndbuf), "sockets",
+                     num(s->sockets), "no_gro", num(s->no_gro), "drops", num(s->drops), "sessions", num(s->sessions),
+                     "no_gso", num(s->no_gso), "stalled", num(s->stalled), "mtu_path", num(s->mtu_path), "in_pkts",
                      num(st.in_pkts), "in_csum_errors", num(st.in_csum_errors), "dial_errors", num(st.dial_errors),
                      "send_drops", num(st.send_drops), "strangers", json_incref(f->strangers), "trouble",
-                     trouble_json(&s->trouble, now));
+                     trouble_json(&s->trouble, now), "findings", answer_findings(a, tunnel, now));
 }
 
 static json_t *clock_json(const struct clock_watch *c, struct tick now)

@@ -12,6 +12,7 @@
 enum {
     FILES_FEW = 4096, /* a server with some hundred users needs more */
     KEY_BITS_MIN = 64, /* below, a captured packet and rented machines find a passphrase */
+    RECENT_S = 600, /* a setting that did not fit longer ago may have been changed since */
     UDP_OVERHEAD_V4 = 28, /* IP and UDP headers; the path's MTU counts them */
 };
 
@@ -279,6 +280,25 @@ static void check_strangers(const struct judge *j)
     }
 }
 
+/* What the daemon saw of the other ends' settings; another key is told by check_strangers(). */
+static void check_mismatch(const struct judge *j)
+{
+    const json_t *s;
+    size_t i;
+
+    json_array_foreach(json_object_get(j->t, "findings"), i, s)
+    {
+        char ago[CTL_TEXT];
+        struct doctor_finding *f;
+
+        if (!strcmp(ctl_str(s, "kind"), "key") || ctl_num(s, "last_s") > RECENT_S)
+            continue;
+        f = find(j, DOCTOR_WARNING, ctl_str(s, "text"), "change one end; new sessions follow it");
+        SAY(f, what, "%s: the other end at %s does not fit (%lld times, the last %s ago)", name(j), ctl_str(s, "from"),
+            (long long)ctl_num(s, "count"), ctl_duration(ctl_num(s, "last_s"), ago));
+    }
+}
+
 static void check_mtu(const struct judge *j)
 {
     const json_t *send = json_object_get(json_object_get(j->t, "trouble"), "send");
@@ -353,6 +373,7 @@ static const struct check {
     {"key", true, check_key},
     {"cipher", true, check_cipher},
     {"strangers", true, check_strangers},
+    {"mismatch", true, check_mismatch},
     {"mtu", true, check_mtu},
     {"dial", true, check_dial},
     {"send", true, check_send},

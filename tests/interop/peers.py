@@ -247,6 +247,18 @@ class Daemon(Process):
             env={**os.environ, **SANITIZER_ENV},
         )
 
+    def request(self, command: str) -> dict[str, Any]:
+        """What the control socket answers, whatever kcptunctl makes of it."""
+        with socket.socket(socket.AF_UNIX) as s, s.makefile("rw") as lines:
+            s.settimeout(20)
+            s.connect(str(self.control))
+            lines.write(json.dumps({"v": 1, "id": 1, "cmd": command}) + "\n")
+            lines.flush()
+            answer = json.loads(lines.readline())
+        if not answer["ok"] or answer["more"]:
+            raise Failed(f"{command}: {answer}")
+        return answer["data"]
+
     def stats(self) -> dict[str, Any]:
         done = self.ctl("stats", "--json")
         if done.returncode != 0:

@@ -72,6 +72,11 @@ def expect(daemon: peers.Daemon, counters: tuple[str, ...], text: str, scale: fl
         SOON_S * scale,
     )
     peers.wait_for(text, lambda: text in daemon.log(), 5)
+    (profile,) = daemon.request("status")["profiles"]
+    (found,) = [f for f in profile["findings"] if text in f["text"]]
+    assert found["count"] >= 1 and 0 <= found["last_s"] <= found["first_s"]
+    assert found["from"].startswith(("127.0.0.1:", "[::ffff:127.0.0.1]:"))
+    assert profile["findings"] == daemon.request("doctor")["tunnels"][0]["findings"]
 
 
 # --- our server, their client

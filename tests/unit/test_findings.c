@@ -89,7 +89,7 @@ static void test_texts(void **state)
             c.smuxver = 2;
             c.datashard = c.parityshard = 255;
             finding_text(&f, &c, text, sizeof text);
-            assert_in_range(strlen(text), 40, sizeof text - 20); /* whole */
+            assert_in_range(strlen(text), 40, 310); /* kcptunctl doctor has room for 319 */
             assert_true(strlen(finding_name(k)) > 2);
             for (unsigned j = 0; j < k; j++)
                 assert_string_not_equal(finding_name(j), finding_name(k));
