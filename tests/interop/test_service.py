@@ -218,6 +218,7 @@ def managed(
 def test_notes_to_the_service_manager(build: Path, tmp_path: Path) -> None:
     with apps.Service(apps.echo) as target:
         sections, port = one_pair(target.address)
+        sections["global"] = {"draintime": 1}
         with managed(build, tmp_path, sections) as (daemon, manager):
             manager.wait("READY=1")
             assert "STATUS=2 tunnels, 0 sessions" in manager.said
@@ -414,7 +415,11 @@ def test_no_secret_in_a_talkative_log(build: Path, tmp_path: Path) -> None:
             "key": SECRET[::-1],
         }
         at = peers.free_port()
-        sections["global"] = {"loglevel": "debug", "metrics": f"127.0.0.1:{at}"}
+        sections["global"] = {
+            "loglevel": "debug",
+            "metrics": f"127.0.0.1:{at}",
+            "draintime": 1,
+        }
         daemon = peers.Daemon(build, tmp_path, "both", sections)
         with apps.connect(port, 20) as s, apps.connect(other, 20) as wrong:
             wrong.sendall(b"x" * 1000)
@@ -430,6 +435,6 @@ def test_no_secret_in_a_talkative_log(build: Path, tmp_path: Path) -> None:
             stats = daemon.ctl("stats", "--json").stdout
             argv = Path(f"/proc/{daemon.pid}/cmdline").read_text()
         daemon.signal(signal.SIGTERM)
-        daemon.signal(signal.SIGTERM)
         daemon.wait(20)
+        daemon.check_log()
         assert_no_secret(daemon.log() + daemon.out() + body + stats + argv)
