@@ -412,6 +412,47 @@ static void test_memory_is_bounded(void **state)
     }
 }
 
+static uint64_t samples(const struct histogram *h, unsigned from, unsigned to)
+{
+    uint64_t n = 0;
+
+    for (unsigned i = from; i < to; i++)
+        n += h->n[i];
+    return n;
+}
+
+/* What an operator sees: the path's round trip, and a queue only where the window makes one. */
+static void test_histograms(void **state)
+{
+    const unsigned rtt_from = histogram_bucket(40000),
+                   rtt_to = histogram_bucket(120000) + 1; /* 40 ms, and our timers */
+
+    (void)state;
+    for (int narrow = 0; narrow < 2; narrow++) {
+        struct session_params sp[2] = {pair_defaults(true), pair_defaults(false)};
+        const struct link_params lp[2] = {clean, clean};
+        const struct histogram *rtt, *queue;
+        struct echo x;
+        struct pair p;
+
+        sp[1].snd_wnd = narrow ? 16 : 512; /* the server knows the other's window when it begins to send */
+        pair_init(&p, 5, "aes", sp, lp);
+        echo_begin(&x, &p, 2, narrow ? 1000000 : 200000);
+        assert_true(pair_run(&p, &x.done, 120000000));
+        rtt = &p.end[1].stats.rtt;
+        queue = &p.end[1].stats.queue_delay;
+        assert_true(samples(rtt, 0, HISTOGRAM_BUCKETS) >= 3);
+        assert_int_equal(samples(rtt, rtt_from, rtt_to), samples(rtt, 0, HISTOGRAM_BUCKETS));
+        if (narrow) { /* 64 KiB of each stream wait for a window of 20 KB a round trip: some 6 of them */
+            assert_in_range(queue->sum_us / samples(queue, 0, HISTOGRAM_BUCKETS), 160000, 400000);
+        } else {
+            assert_true(samples(queue, 0, 1) > 0);
+            assert_int_equal(samples(queue, 1, HISTOGRAM_BUCKETS), 0);
+        }
+        pair_fini(&p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -426,6 +467,7 @@ int main(void)
         cmocka_unit_test(test_zero_window_opens_again),
         cmocka_unit_test(test_rate),
         cmocka_unit_test(test_memory_is_bounded),
+        cmocka_unit_test(test_histograms),
     };
 
     if (crypto_init())
