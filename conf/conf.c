@@ -20,13 +20,22 @@ static unsigned role_where(enum conf_role role)
     return role == CONF_SERVER ? IN_SERVER : IN_CLIENT;
 }
 
-static void profile_fini(struct conf_profile *p)
+void conf_profile_fini(struct conf_profile *p)
 {
     for (unsigned i = 0; i < conf_n_keys; i++)
         if (conf_keys[i].where & IN_BOTH)
             conf_key_fini(&conf_keys[i], p);
     free(p->name);
     free(p->file);
+    *p = (struct conf_profile){0};
+}
+
+void conf_paths_fini(struct conf_paths *p)
+{
+    for (unsigned i = 0; i < p->n; i++)
+        free(p->v[i]);
+    free(p->v);
+    *p = (struct conf_paths){0};
 }
 
 static void global_fini(struct conf_global *g)
@@ -41,7 +50,7 @@ struct conf *conf_free(struct conf *c)
     if (!c)
         return NULL;
     for (unsigned i = 0; i < c->n_profiles; i++)
-        profile_fini(&c->profiles[i]);
+        conf_profile_fini(&c->profiles[i]);
     global_fini(&c->global);
     free(c->profiles);
     free(c);
@@ -98,7 +107,7 @@ static int fill_from(struct conf_profile *to, const struct conf_profile *from, c
     return 0;
 }
 
-static void apply_mode(struct conf_profile *p)
+void conf_apply_mode(struct conf_profile *p)
 {
     if (p->mode == CONF_MANUAL)
         return;
@@ -144,11 +153,11 @@ static int fill_role(struct loader *l, enum conf_role role)
     for (unsigned i = 0; !r && i < l->c->n_profiles; i++)
         if (l->c->profiles[i].role == role) {
             r = fill_from(&l->c->profiles[i], &values, &l->drafts[i], where, true);
-            apply_mode(&l->c->profiles[i]);
+            conf_apply_mode(&l->c->profiles[i]);
             if (!r)
                 r = apply_ceilings(l, i);
         }
-    profile_fini(&values);
+    conf_profile_fini(&values);
     return r ? err_pass(r) : 0;
 }
 
@@ -200,7 +209,7 @@ static int settle(struct loader *l, int r, const char *path, struct conf **cp)
         r = CONF_INVALID;
     if (r < 0 && !l->ps->n_errors)
         conf_problem_add(l->ps, false, file, "%s", strerror(-r));
-    profile_fini(&l->base);
+    conf_profile_fini(&l->base);
     conf_loader_fini(l);
     if (r)
         l->c = conf_free(l->c);
@@ -217,11 +226,17 @@ static int start(struct loader *l, struct conf_problems *ps)
 
 int conf_load(struct conf **cp, const char *path, struct conf_problems *ps)
 {
+    return conf_load_noting(cp, path, ps, NULL);
+}
+
+int conf_load_noting(struct conf **cp, const char *path, struct conf_problems *ps, struct conf_paths *paths)
+{
     struct loader l;
     int r = start(&l, ps);
 
     if (r)
         return r;
+    l.paths = paths;
     r = conf_read_file(&l, path, (struct place){0});
     return settle(&l, r, path, cp);
 }

@@ -41,7 +41,7 @@ struct conf_profile {
     enum conf_mode mode;
     uint32_t nodelay, interval, resend, nc;  /* as the mode sets them; `manual`: as given;
                                               * `auto`: 0 */
-    uint32_t mtu, sndwnd, rcvwnd, datashard, parityshard, dscp;
+    uint32_t mtu, sndwnd, rcvwnd, datashard, parityshard, paritysend, dscp;
     bool nocomp, acknodelay, quiet, qpp;
     uint32_t qppcount, qppgeneration;
     uint32_t smuxver;                        /* 1, 2; 0 (server): auto */
@@ -69,6 +69,7 @@ struct conf_global {
     uint32_t maxsessions;         /* 0 = none */
     uint32_t spin;                /* microseconds a worker looks for more before it sleeps */
     uint32_t draintime;           /* seconds that running streams get when the daemon is told to end */
+    bool watch;                   /* reload when a file has changed */
 };
 
 struct conf {
@@ -92,9 +93,27 @@ void conf_problems_fini(struct conf_problems *ps);
 /* Reads path (and what it includes) wholly, collecting every problem. 0 (*cp is the caller's), CONF_INVALID (see *ps),
  * -errno (unreadable; *ps says which). *ps may hold warnings on 0. */
 int conf_load(struct conf **cp, const char *path, struct conf_problems *ps);
+/* The same, noting what was read or looked for in *paths (which may hold some already), whatever the result. */
+struct conf_paths;
+int conf_load_noting(struct conf **cp, const char *path, struct conf_problems *ps, struct conf_paths *paths);
 /* The same from memory, `name` standing for the file. Includes are refused. */
 int conf_load_text(struct conf **cp, const char *name, struct bytes text, struct conf_problems *ps);
 struct conf *conf_free(struct conf *c);                       /* wipes secrets */
+
+struct conf_paths {               /* zeroed: none. Files, and patterns of includes that hold a wildcard */
+    char **v;
+    unsigned n, cap;
+};
+void conf_paths_fini(struct conf_paths *p);
+
+/* ---- copies (conf/copy.c) ---- */
+int conf_copy(struct conf **cp, const struct conf *from);     /* 0, -ENOMEM */
+/* dst is empty; on failure it is empty again. 0, -ENOMEM */
+int conf_profile_copy(struct conf_profile *dst, const struct conf_profile *src);
+void conf_profile_fini(struct conf_profile *p);               /* wipes secrets; zeroes */
+/* Sets one live key to what text says, in one profile or, profile NULL, in [global], else in every profile that has the
+ * key; then checks as conf_load() does. 0; CONF_INVALID: *ps says why, and c is of no more use; -ENOMEM. */
+int conf_assign(struct conf *c, const char *profile, const char *key, const char *text, struct conf_problems *ps);
 /* Prints INI that loads to an equal conf. Secrets read from a file are printed as keyfile, others as a comment unless
  * show_secrets. 0, -errno. */
 int conf_print(const struct conf *c, FILE *out, bool show_secrets);

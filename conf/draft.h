@@ -25,6 +25,9 @@ void conf_problem_add(struct conf_problems *ps, bool warning, struct place at, c
 struct place conf_draft_place(const struct draft *d, const char *name, unsigned where);
 bool conf_draft_has(const struct draft *d, const char *name, unsigned where);
 
+/* Sets the four keys of `mode manual` to what another mode says. */
+void conf_apply_mode(struct conf_profile *p);
+
 /* The rules between keys of one profile. */
 void conf_check_profile(const struct conf_profile *p, const struct draft *d, struct conf_problems *ps);
 void conf_check_global(const struct conf_global *g, const struct draft *d, struct conf_problems *ps);

@@ -68,22 +68,31 @@ void conf_loader_fini(struct loader *l)
     free(l->drafts);
 }
 
-/* ---- includes ---- */
-
-static void include_matches(struct reading *rd, const char *pattern, struct place at)
+void conf_note_path(struct loader *l, const char *path)
 {
-    struct loader *l = rd->l;
-    glob_t g = {0};
-    int r = glob(pattern, GLOB_ERR, NULL, &g);
+    struct conf_paths *p = l->paths;
 
-    if (r == GLOB_NOSPACE)
+    if (!p)
+        return;
+    if (p->n == p->cap) {
+        unsigned cap = p->cap ? p->cap * 2 : 8;
+        char **v = reallocarray(p->v, cap, sizeof *v);
+
+        if (!v) {
+            l->r = err_here(-ENOMEM);
+            return;
+        }
+        p->v = v;
+        p->cap = cap;
+    }
+    p->v[p->n] = strdup(path);
+    if (p->v[p->n])
+        p->n++;
+    else
         l->r = err_here(-ENOMEM);
-    else if (r == GLOB_ABORTED)
-        conf_problem_add(l->ps, false, at, "include: %s: a directory cannot be read", pattern);
-    for (size_t i = 0; !r && i < g.gl_pathc && !l->r; i++)
-        conf_read_file(l, g.gl_pathv[i], at);
-    globfree(&g);
 }
+
+/* ---- includes ---- */
 
 /* A pattern may match nothing, but its directory has to be there. */
 static bool dir_exists(const char *pattern)
@@ -103,6 +112,27 @@ static bool dir_exists(const char *pattern)
     return there;
 }
 
+static void include_matches(struct reading *rd, const char *pattern, struct place at)
+{
+    struct loader *l = rd->l;
+    glob_t g = {0};
+    int r;
+
+    conf_note_path(l, pattern);
+    if (!dir_exists(pattern)) {
+        conf_problem_add(l->ps, false, at, "include: %s: no such directory", pattern);
+        return;
+    }
+    r = glob(pattern, GLOB_ERR, NULL, &g);
+    if (r == GLOB_NOSPACE)
+        l->r = err_here(-ENOMEM);
+    else if (r == GLOB_ABORTED)
+        conf_problem_add(l->ps, false, at, "include: %s: a directory cannot be read", pattern);
+    for (size_t i = 0; !r && i < g.gl_pathc && !l->r; i++)
+        conf_read_file(l, g.gl_pathv[i], at);
+    globfree(&g);
+}
+
 static void include(struct reading *rd, const char *value, struct place at)
 {
     struct loader *l = rd->l;
@@ -118,8 +148,6 @@ static void include(struct reading *rd, const char *value, struct place at)
         l->r = err_here(-ENOMEM);
     else if (!strpbrk(pattern, "*?["))
         conf_read_file(l, pattern, at);
-    else if (!dir_exists(pattern))
-        conf_problem_add(l->ps, false, at, "include: %s: no such directory", pattern);
     else
         include_matches(rd, pattern, at);
     free(pattern);
@@ -349,6 +377,7 @@ int conf_read_file(struct loader *l, const char *path, struct place from)
         conf_problem_add(l->ps, false, at, "include: too deep; accepted: %d files inside each other", DEPTH_MAX);
         return CONF_INVALID;
     }
+    conf_note_path(l, path);
     r = conf_slurp(path, FILE_MAX, false, &text, &len, &rd.world, why);
     if (r) {
         conf_problem_add(l->ps, false, at, "%s%s%s%s", inc, from.file ? path : "", from.file ? ": " : "",

@@ -11,6 +11,7 @@ struct loader {
     struct draft *drafts;         /* of c->profiles */
     unsigned cap;                 /* of both arrays */
     struct conf_problems *ps;
+    struct conf_paths *paths;     /* NULL: nobody asks */
     void *names;                  /* tsearch() trees: profiles by name, files by what they are */
     void *files;
     unsigned depth;               /* of includes */
@@ -23,6 +24,7 @@ struct loader {
 int conf_read_file(struct loader *l, const char *path, struct place from);
 void conf_read_text(struct loader *l, const char *name, struct bytes text);
 void conf_loader_fini(struct loader *l);
+void conf_note_path(struct loader *l, const char *path); /* read, or looked for */
 
 /* The whole of a file of up to max bytes, NUL behind it; *text is the caller's to wipe and free.
  * 0, CONF_INVALID (why says), -errno. world: others may read it. */

@@ -55,6 +55,7 @@ static void read_keyfile(struct loader *l, const struct conf_key *k, struct conf
     }
     free(s->file);
     s->file = path;
+    conf_note_path(l, path);
     r = conf_slurp(path, k->max, true, &text, &len, &world, why);
     if (r == -ENOMEM && !*why) {
         l->r = r;

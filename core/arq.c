@@ -47,7 +47,7 @@ struct arq *arq_new_in(const struct arq_params *p, const struct arq_mem *m)
     a->st.ssthresh = SSTHRESH_MIN;
     a->k.snd_wnd = p->snd_wnd;
     a->k.rcv_wnd = p->rcv_wnd;
-    a->k.min_rto_ms = p->nodelay ? 30 : 100;
+    a->k.min_rto_ms = p->nodelay ? ARQ_MIN_RTO_EAGER_MS : ARQ_MIN_RTO_MS;
     a->k.interval_ms = p->interval_ms;
     a->k.resend = p->resend;
     a->k.fast_limit = FAST_LIMIT;

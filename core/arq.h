@@ -15,6 +15,8 @@
 enum {
     ARQ_HEADER = 24,              /* bytes of a segment header */
     ARQ_WND_MAX = 32768,
+    ARQ_MIN_RTO_MS = 100,         /* arq_knobs.min_rto_ms to begin with; with nodelay: */
+    ARQ_MIN_RTO_EAGER_MS = 30,
 };
 
 enum {                            /* positive results */

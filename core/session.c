@@ -127,6 +127,40 @@ struct session *session_free(struct session *s)
     return NULL;
 }
 
+/* Windows and the four numbers of the mode; a session with a sender stays one, and the other way round. */
+static void retune_engine(struct session *s, const struct session_params *p)
+{
+    struct arq_knobs *k = arq_knobs(s->arq);
+
+    if (p->adaptive != s->p.adaptive)
+        return;
+    k->snd_wnd = s->p.snd_wnd = p->snd_wnd;
+    k->rcv_wnd = s->p.rcv_wnd = p->rcv_wnd;
+    if (s->p.adaptive)
+        return;
+    k->min_rto_ms = p->nodelay ? ARQ_MIN_RTO_EAGER_MS : ARQ_MIN_RTO_MS;
+    k->nodelay = s->p.nodelay = p->nodelay;
+    k->interval_ms = s->p.interval_ms = p->interval_ms;
+    k->resend = s->p.resend = p->resend;
+    k->nocwnd = s->p.nocwnd = p->nocwnd;
+}
+
+void session_retune(struct session *s, const struct session_params *p, struct tick now)
+{
+    unsigned parity = p->fec_data ? (unsigned)p->fec_parity - p->fec_unsent : 0;
+
+    retune_engine(s, p);
+    if (!s->sender && !s->p.rate != !p->rate)
+        arq_set_hooks(s->arq, p->rate ? &(struct arq_hooks){.ctx = s, .budget = session_budget} : NULL);
+    s->p.rate = p->rate;
+    s->p.keepalive_ms = p->keepalive_ms;
+    s->next_nop = tick_min(s->next_nop, tick_add_ms(now, p->keepalive_ms));
+    s->p.peer_timeout_ms = p->peer_timeout_ms;
+    s->p.max_streams = p->max_streams;
+    smux_set_max_streams(s->smux, p->max_streams);
+    s->p.fec_unsent = (uint16_t)(s->p.fec_parity - MIN((unsigned)s->p.fec_parity, parity));
+}
+
 /* Gives up what a flow that has paused no longer needs: open FEC groups (what was lost in them has been repaired
  * otherwise, and parity over what comes seconds apart protects nothing) and rings as large as the last burst. */
 static void rest(struct session *s)

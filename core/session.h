@@ -27,6 +27,7 @@ struct session_params {
     bool nocwnd;
     bool adaptive;                /* mode auto: a sender (core/sender.h) decides what leaves when; the four are not used */
     uint16_t fec_data, fec_parity; /* either 0: we send no FEC */
+    uint16_t fec_unsent;          /* of the parity packets of a group, the last so many are not sent */
     bool compress;
     uint8_t smux_ver;             /* 1, 2; 0 (server only): the peer's */
     uint32_t frame_max, session_buf, stream_buf, max_streams;
@@ -57,6 +58,11 @@ enum session_end {                /* why a session is dead */
 size_t session_memory_max(const struct session_params *p, unsigned n_streams, size_t buf_size);
 struct session *session_new(const struct session_params *p, struct tick now); /* NULL: out of memory, bad params */
 struct session *session_free(struct session *s);
+
+/* Takes over what may change while running: windows, the four numbers of the mode, rate, keepalive, timeout, the streams
+ * there may be, and how much parity is sent, up to what the session
+ * began with: fec_parity - fec_unsent of p. */
+void session_retune(struct session *s, const struct session_params *p, struct tick now);
 
 /* Takes one datagram without its crypto header. Lent until session_settle(). 0, SESSION_MALFORMED, SESSION_ENDED. */
 int session_input(struct session *s, struct bytes payload, struct tick now);

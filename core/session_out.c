@@ -136,12 +136,12 @@ static struct fec_encoder *encoder(const struct session *s)
 static void add_parity(struct session *s, struct packet_batch *out, void *to, bool pause)
 {
     size_t body = fec_encoder_parity_len(s->enc), len = s->p.head + body + s->p.tail;
-    unsigned n = fec_encoder_parities(s->enc);
+    unsigned n = fec_encoder_parities(s->enc) - s->p.fec_unsent;
     uint8_t *rows[SHARD_MAX_N];
 
     bool known = s->fec_agrees || smux_peer_is_ours(s->smux);
 
-    if (pause || !known || (s->sender && !sender_is_thin(s->sender))) {
+    if (pause || !n || !known || (s->sender && !sender_is_thin(s->sender))) {
         fec_encoder_skip(s->enc);
         return;
     }

@@ -39,6 +39,11 @@ void smux_set_window(struct smux *m, uint32_t window, uint32_t upd_after)
     m->upd_after = upd_after;
 }
 
+void smux_set_max_streams(struct smux *m, uint32_t max)
+{
+    m->p.max_streams = max;
+}
+
 static void queue_fini(struct smux *m, struct bufq *q)
 {
     m->ring_bytes -= q->cap * sizeof *q->v;

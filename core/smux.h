@@ -65,6 +65,8 @@ struct smux *smux_free(struct smux *m);               /* ends every stream witho
  * of it). The caller keeps window within session_buf. */
 void smux_set_window(struct smux *m, uint32_t window, uint32_t upd_after);
 
+void smux_set_max_streams(struct smux *m, uint32_t max); /* those that are open stay */
+
 /* ---- in ---- */
 /* Consumes the peer's bytes (lent until smux_settle()). Stops early, with *in advanced, when the session buffer is used up
  * (see smux_wants_input()). 0, SMUX_PROTOCOL, -ENOMEM; the last two are final. */

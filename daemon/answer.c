@@ -3,6 +3,8 @@
 
 #include "core/base/err.h"
 #include "daemon/log.h"
+#include "daemon/reload.h"
+#include "daemon/roster.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -281,30 +283,35 @@ void answers_log_counters(struct answers *a)
 
 const struct conf_profile *answer_profile(const struct answers *a, int64_t tunnel)
 {
-    const struct conf *c = a->p.sh->conf;
+    const struct roster_entry *e = roster_by_id(reload_roster(a->p.reload), (uint64_t)tunnel);
 
-    return tunnel >= 0 && tunnel < c->n_profiles ? &c->profiles[tunnel] : NULL;
+    return e ? e->conf : NULL;
 }
 
 bool answer_tunnels(const struct answers *a, unsigned *at, int64_t *tunnel)
 {
-    *tunnel = *at;
-    return (*at)++ < a->p.sh->conf->n_profiles;
+    const struct roster_entry *e = roster_next(reload_roster(a->p.reload), at);
+
+    *tunnel = e ? (int64_t)e->id : LIST_ALL;
+    return e;
 }
 
 struct stats answer_stats(const struct answers *a, int64_t tunnel)
 {
-    struct stats sum = {0};
+    const struct roster *r = reload_roster(a->p.reload);
+    const struct roster_entry *e = tunnel == LIST_ALL ? NULL : roster_by_id(r, (uint64_t)tunnel);
 
-    for (unsigned i = 0; i < a->p.sh->n_workers; i++)
-        for (unsigned t = 0; t < a->p.sh->conf->n_profiles; t++)
-            if (tunnel == LIST_ALL || tunnel == t)
-                stats_sum(&sum, a->p.sh->workers[i]->tunnels[t]->stats);
-    return sum;
+    if (tunnel == LIST_ALL)
+        return roster_total(r);
+    return e ? roster_stats(r, e) : (struct stats){0};
 }
 
 bool answer_drains(const struct answers *a, int64_t tunnel)
 {
+    const struct roster_entry *e = roster_by_id(reload_roster(a->p.reload), (uint64_t)tunnel);
+
+    if (e && e->removed)
+        return true;
     for (unsigned i = 0; i < a->n_drained; i++)
         if (a->drained[i] == tunnel)
             return true;

@@ -2,6 +2,8 @@
 #include "daemon/answer_priv.h"
 
 #include "daemon/findings.h"
+#include "daemon/reload.h"
+#include "daemon/roster.h"
 
 #include <string.h>
 
@@ -40,18 +42,18 @@ static json_t *finding_json(const struct finding *f, const struct conf_profile *
 
 json_t *answer_findings(const struct answers *a, int64_t tunnel, struct tick now)
 {
-    const struct conf_profile *c = answer_profile(a, tunnel);
+    const struct roster_entry *e = roster_by_id(reload_roster(a->p.reload), (uint64_t)tunnel);
     struct finding one[FINDINGS_MAX], all[FINDINGS_MAX];
     json_t *v = json_array();
     unsigned n = 0;
 
-    for (unsigned w = 0; c && w < a->p.sh->n_workers; w++) {
-        unsigned k = findings_read(a->p.sh->workers[w]->tunnels[tunnel]->findings, one);
+    for (unsigned w = 0; e && w < a->p.sh->n_workers; w++) {
+        unsigned k = findings_read(e->findings[w], one);
 
         for (unsigned i = 0; i < k; i++)
             merge(all, &n, &one[i]);
     }
     for (unsigned i = 0; i < n; i++)
-        json_array_append_new(v, finding_json(&all[i], c, now));
+        json_array_append_new(v, finding_json(&all[i], e->conf, now));
     return v;
 }

@@ -6,56 +6,74 @@
 #include "daemon/log.h"
 #include "daemon/slot.h"
 
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+struct door { /* where local connections arrive, on the home worker; on the heap till IO_GONE */
+    struct io_src src;
+    struct tunnel *tunnel;
+    struct sockets *sockets; /* a reference */
+};
+
 struct client {
     struct tunnel *tunnel;
-    struct io_src src; /* the local listener, on its home worker; fd -1 elsewhere */
+    struct door *door; /* NULL: on another worker, or closed */
     struct remotes *remotes;
-    struct slot *slots; /* conf->conn of them; those of this worker are in use */
+    struct slot *slots; /* those of this worker are in use */
+    unsigned n_slots; /* `conn` */
     uint16_t next; /* whose turn it is */
-    bool closed;
 };
 
 static unsigned slot_worker(const struct client *c, unsigned slot)
 {
-    return (c->tunnel->index + slot) % c->tunnel->w->sh->n_workers;
+    return (c->tunnel->plan->sockets->home + slot) % c->tunnel->w->sh->n_workers;
 }
 
-/* Whether local connections arrive at this worker. */
-static bool is_home(const struct tunnel *t)
+static void close_door(struct client *c)
 {
-    return t->w->id == t->index % t->w->sh->n_workers;
+    struct door *d = c->door;
+
+    c->door = NULL;
+    if (!d)
+        return;
+    if (d->sockets->at.path && *d->sockets->at.path != '@')
+        unlink(d->sockets->at.path);
+    c->tunnel->w->ops->del(c->tunnel->w->io, &d->src);
 }
 
-static int listen_local(struct client *c)
+int client_listen(struct client *c, struct sockets *s)
 {
     struct tunnel *t = c->tunnel;
-    const struct addr_text *a = &t->conf->localaddr;
-    struct sockaddr_any addr = {.in6 = {.sin6_family = AF_INET6, .sin6_port = htons(a->port_min)},
-                                .len = sizeof addr.in6};
-    unsigned tries = 0;
+    struct worker *w = t->w;
+    struct door *d;
     int fd, r;
 
-    if (!a->path && *a->host && net_bytes_in_name(a->host, a->port_min, &addr))
-        return err_say(-EINVAL, "%s:%u: localaddr = %s: not an address", t->conf->file, t->conf->line, a->host);
-    do
-        fd = net_listen(a->path ? NULL : &addr, a->path);
-    while (net_bind_again(fd, &tries));
-    if (fd == -EAFNOSUPPORT && !a->path && !*a->host) {
-        addr =
-            (struct sockaddr_any){.in = {.sin_family = AF_INET, .sin_port = htons(a->port_min)}, .len = sizeof addr.in};
-        fd = net_listen(&addr, NULL);
-    }
-    if (fd < 0)
-        return err_pass(fd);
-    r = worker_add(t->w, &c->src, SRC_CLIENT, fd, t->w->ops->add_listener);
-    if (r)
+    if ((c->door && c->door->sockets == s) || (fd = sockets_adopt(s, 0, w->id)) < 0)
+        return 0;
+    d = calloc(1, sizeof *d);
+    r = d ? worker_add(w, &d->src, SRC_CLIENT, fd, w->ops->add_listener) : err_here(-ENOMEM);
+    if (r) {
         close(fd);
-    return r;
+        free(d);
+        return err_pass(r);
+    }
+    d->tunnel = t;
+    d->sockets = sockets_ref(s);
+    t->n_srcs++;
+    close_door(c);
+    c->door = d;
+    return 0;
+}
+
+/* n slots that nobody uses yet; NULL: out of memory. */
+static struct slot *make_slots(struct client *c, unsigned n)
+{
+    struct slot *v = calloc(n, sizeof *v);
+
+    for (unsigned i = 0; v && i < n; i++)
+        slot_init(&v[i], c->tunnel, c->remotes, i);
+    return v;
 }
 
 int client_new(struct client **cp, struct tunnel *t)
@@ -66,14 +84,12 @@ int client_new(struct client **cp, struct tunnel *t)
         return err_here(-ENOMEM);
     *cp = c;
     c->tunnel = t;
-    c->src.fd = -1;
     c->remotes = remotes_new(t->conf);
-    c->slots = calloc(t->conf->conn, sizeof *c->slots);
-    if (!c->remotes || !c->slots)
+    c->slots = c->remotes ? make_slots(c, t->conf->conn) : NULL;
+    if (!c->slots)
         return err_here(-ENOMEM);
-    for (unsigned i = 0; i < t->conf->conn; i++)
-        slot_init(&c->slots[i], t, c->remotes, i);
-    return is_home(t) ? listen_local(c) : 0;
+    c->n_slots = t->conf->conn;
+    return client_listen(c, t->plan->sockets);
 }
 
 struct client *client_free(struct client *c)
@@ -86,24 +102,14 @@ struct client *client_free(struct client *c)
     return NULL;
 }
 
-static void stop_listening(struct client *c)
-{
-    const char *path = c->tunnel->conf->localaddr.path;
-
-    if (c->src.fd < 0 || c->src.dying)
-        return;
-    if (path && *path != '@')
-        unlink(path);
-    c->tunnel->w->ops->del(c->tunnel->w->io, &c->src);
-}
-
+/* Listens again, once the old listener is gone. */
 static void begin_again(struct client *c)
 {
     struct tunnel *t = c->tunnel;
 
-    if (!is_home(t) || c->src.fd >= 0) /* once the old listener is gone, if it still dies */
+    if (t->n_srcs)
         return;
-    if (listen_local(c))
+    if (sockets_reopen(t->plan->sockets, t->w->id, t->conf) || client_listen(c, t->plan->sockets))
         log_error("%s: cannot listen again: %s", t->conf->name, err_text());
 }
 
@@ -113,26 +119,80 @@ void client_drain(struct client *c, bool on)
         begin_again(c);
         return;
     }
-    stop_listening(c);
-    for (unsigned i = 0; i < c->tunnel->conf->conn; i++)
+    close_door(c);
+    for (unsigned i = 0; i < c->n_slots; i++)
         slot_drain(&c->slots[i]);
 }
 
 void client_close(struct client *c)
 {
-    c->closed = true;
-    stop_listening(c);
-    for (unsigned i = 0; c->slots && i < c->tunnel->conf->conn; i++)
+    close_door(c);
+    for (unsigned i = 0; i < c->n_slots; i++)
         slot_close(&c->slots[i]);
 }
 
 void client_gone(struct io_src *s)
 {
-    struct client *c = CONTAINER(s, struct client, src);
+    struct door *d = CONTAINER(s, struct door, src);
+    struct tunnel *t = d->tunnel;
 
-    s->fd = -1;
-    if (!c->tunnel->draining && !c->closed)
-        begin_again(c);
+    sockets_put(d->sockets);
+    free(d);
+    if (t->n_srcs > 1 || t->closing || t->draining || t->client->door) {
+        tunnel_src_gone(t);
+        return;
+    }
+    t->n_srcs--;
+    begin_again(t->client);
+}
+
+/* ---- changes ---- */
+
+static void deal_again(struct slot *s, int fd)
+{
+    client_take(s->tunnel->client, s->index, fd);
+}
+
+/* As many slots as `conn` says now. */
+static void resize(struct client *c)
+{
+    unsigned n_old = c->n_slots, n = c->tunnel->conf->conn;
+    struct slot *old = c->slots, *v = n == n_old ? NULL : make_slots(c, n);
+
+    if (n == n_old)
+        return;
+    if (!v) {
+        log_error("%s: conn = %u: out of memory", c->tunnel->conf->name, n);
+        return;
+    }
+    c->slots = v;
+    c->n_slots = n;
+    for (unsigned i = 0; i < n_old; i++) {
+        if (i < n)
+            slot_move(&v[i], &old[i]);
+        else
+            slot_dissolve(&old[i], deal_again);
+    }
+    free(old);
+}
+
+int client_follow(struct client *c, const struct conf_profile *conf)
+{
+    struct remotes *r = remotes_follow(c->remotes, conf);
+
+    if (!r)
+        return err_here(-ENOMEM);
+    c->remotes = r;
+    for (unsigned i = 0; i < c->n_slots; i++)
+        c->slots[i].remotes = r;
+    return 0;
+}
+
+void client_change(struct client *c, bool renew)
+{
+    resize(c);
+    for (unsigned i = 0; renew && i < c->n_slots; i++)
+        slot_renew(&c->slots[i]);
 }
 
 /* ---- what slots are told ---- */
@@ -140,7 +200,7 @@ void client_gone(struct io_src *s)
 void client_on_resolved(struct client *c, const struct resolve_result *res)
 {
     remotes_answer(c->remotes, res, c->tunnel->w->now);
-    for (unsigned i = 0; i < c->tunnel->conf->conn; i++)
+    for (unsigned i = 0; i < c->n_slots; i++)
         slot_step(&c->slots[i]);
 }
 
@@ -150,36 +210,38 @@ void client_on_network(struct client *c)
 
     LIST_EACH(p, &t->peers.all, struct peer, all) {
         if (dial_has_other_way(p))
-            slot_way_changed(&c->slots[p->slot], p);
+            slot_way_changed(&c->slots[p->slot % c->n_slots], p); /* that one is gone: it has no other part in any */
     }
 }
 
 void client_served(struct client *c, struct peer *p)
 {
-    slot_served(&c->slots[p->slot], p);
+    if (p->slot < c->n_slots)
+        slot_served(&c->slots[p->slot], p);
 }
 
 void client_lost(struct client *c, struct peer *p)
 {
-    slot_lost(&c->slots[p->slot], p);
+    if (p->slot < c->n_slots)
+        slot_lost(&c->slots[p->slot], p);
 }
 
 bool client_refused(struct client *c, struct peer *p)
 {
-    return slot_refused(&c->slots[p->slot], p);
+    return p->slot < c->n_slots && slot_refused(&c->slots[p->slot], p);
 }
 
 void client_take(struct client *c, unsigned slot, int fd)
 {
-    slot_take(&c->slots[slot], fd);
+    slot_take(&c->slots[slot % c->n_slots], fd); /* who dealt it may know another number */
 }
 
 /* ---- local connections ---- */
 
 void client_on_accept(struct io_src *src, const struct io_event *ev)
 {
-    struct client *c = CONTAINER(src, struct client, src);
-    struct tunnel *t = c->tunnel;
+    struct tunnel *t = CONTAINER(src, struct door, src)->tunnel;
+    struct client *c = t->client;
     unsigned slot, owner;
     struct mail_stream m;
 
@@ -187,9 +249,9 @@ void client_on_accept(struct io_src *src, const struct io_event *ev)
         log_warning("%s: cannot accept a connection: %s", t->conf->name, strerror(-ev->res));
         return;
     }
-    slot = c->next++ % t->conf->conn;
+    slot = c->next++ % c->n_slots;
     owner = slot_worker(c, slot);
-    m = (struct mail_stream){t->index, slot, ev->res};
+    m = (struct mail_stream){t->id, slot, ev->res};
     if (owner == t->w->id)
         client_take(c, slot, ev->res);
     else if (post_put(t->w->sh->post, t->w->id, owner, MAIL_STREAM, bytes_of(&m, sizeof m), bytes_of(NULL, 0)))

@@ -9,6 +9,11 @@ int client_new(struct client **cp, struct tunnel *t);   /* 0, -errno */
 struct client *client_free(struct client *c);
 void client_close(struct client *c);                    /* stops listening, drops what waits */
 void client_drain(struct client *c, bool on);           /* stops listening, or begins again */
+int client_listen(struct client *c, struct sockets *s); /* there from now on, if this is the home worker. 0, -errno */
+/* Uses the servers of conf, which takes the profile's place, from now on. 0, -ENOMEM: as it was. */
+int client_follow(struct client *c, const struct conf_profile *conf);
+/* The profile has changed. renew: new sessions take the place of those there are. */
+void client_change(struct client *c, bool renew);
 void client_on_accept(struct io_src *s, const struct io_event *ev);
 /* A local connection for a slot of this worker; takes fd. */
 void client_take(struct client *c, unsigned slot, int fd);

@@ -64,7 +64,7 @@ int dial_session(struct peer **pp, struct tunnel *t, const struct sockaddr_any *
 
     if (fd < 0)
         return err_pass(fd);
-    p = peer_new(t, choose_conv(w), true);
+    p = peer_new(t, t->keys.v[0], choose_conv(w), true);
     r = p ? worker_add(w, &p->src, SRC_PEER, fd, w->ops->add_udp) : err_here(-ENOMEM);
     if (r) {
         close(fd);

@@ -7,6 +7,7 @@
 
 #include "core/base/err.h"
 #include "daemon/log.h"
+#include "daemon/server.h"
 #include "daemon/steer.h"
 
 #include <stdlib.h>
@@ -38,6 +39,11 @@ static bool name_of(int fd, struct sockaddr_any *a)
 {
     a->len = sizeof a->in6;
     return getsockname(fd, &a->sa, &a->len) == 0;
+}
+
+static struct steer *steer_of(const struct peer *p)
+{
+    return server_set_of(p)->sockets->steer;
 }
 
 /* Where to bind, and the name the socket must have in the end. Beside a wildcard listener it is the address of ours that
@@ -86,11 +92,12 @@ static int open_socket(const struct peer *p, const struct listener *l, const str
 static struct listener *open_flow(struct peer *p, unsigned port, const struct sockaddr_any *to)
 {
     struct tunnel *t = p->tunnel;
+    struct listeners *set = server_set_of(p);
     struct listener *l = malloc(sizeof *l);
-    int fd = l ? open_socket(p, &t->listeners[port], to) : -ENOMEM, r = fd;
+    int fd = l ? open_socket(p, &set->v[port], to) : -ENOMEM, r = fd;
 
     if (fd >= 0) {
-        *l = (struct listener){.tunnel = t, .index = port};
+        *l = (struct listener){.set = set, .index = port};
         r = worker_add(t->w, &l->src, SRC_FLOW, fd, t->w->ops->add_udp);
         if (!r)
             return l;
@@ -103,7 +110,7 @@ static struct listener *open_flow(struct peer *p, unsigned port, const struct so
 
 static void connect_flow(struct peer *p, unsigned port, const struct sockaddr_any *to)
 {
-    struct steer *s = p->tunnel->steer;
+    struct steer *s = steer_of(p);
 
     if (p->flow || steer_flow_begin(s, port))
         return;
@@ -115,7 +122,7 @@ static void connect_flow(struct peer *p, unsigned port, const struct sockaddr_an
 void flow_handed(struct peer *p, unsigned port, const struct sockaddr_any *to)
 {
     struct tunnel *t = p->tunnel;
-    bool map = steer_refusal(t->steer) == 0;
+    bool map = steer_refusal(steer_of(p)) == 0;
 
     p->handed++;
     if (p->handed < (map ? MAP_AFTER : SOCKET_AFTER) || (p->handed & (p->handed - 1)))
@@ -125,7 +132,7 @@ void flow_handed(struct peer *p, unsigned port, const struct sockaddr_any *to)
     if (!map)
         connect_flow(p, port, to);
     else if (!p->steered)
-        p->steered = steer_add(t->steer, &p->remote, t->w->id) == 0;
+        p->steered = steer_add(steer_of(p), &p->remote, t->w->id) == 0;
 }
 
 void flow_end(struct peer *p)
@@ -133,9 +140,9 @@ void flow_end(struct peer *p)
     struct tunnel *t = p->tunnel;
 
     if (p->steered)
-        steer_del(t->steer, &p->remote);
+        steer_del(steer_of(p), &p->remote);
     if (p->flow) {
-        steer_flow_end(t->steer, p->flow->index);
+        steer_flow_end(steer_of(p), p->flow->index);
         t->w->ops->del(t->w->io, &p->flow->src);
     }
     p->steered = false;

@@ -17,17 +17,22 @@ enum mail_type {
     MAIL_ENDED,                   /* mail_ended: a worker has nothing left, and its thread ends */
     MAIL_NETWORK,                 /* nothing: addresses or routes of this machine have changed */
     MAIL_PING,                    /* nothing: a worker that gets it takes a turn (watchdog.h) */
+    MAIL_EDITION,                 /* mail_edition: tunnels to add, change, remove */
+    MAIL_MOVED,                   /* mail_moved: a worker has done so */
+    MAIL_GONE,                    /* mail_gone: its part of a removed tunnel has ended */
 };
 
 struct mail_datagram {
-    uint32_t tunnel, listener;
+    uint64_t tunnel;
+    uint64_t key;                 /* id of the key that opened it */
+    uint32_t sockets, port;       /* where it arrived: id of the set, UDP port */
     uint32_t conv;                /* the session it is for; parity has none of its own */
-    uint32_t key;                 /* which of the tunnel's keys opened it */
     struct sockaddr_any from, to;
 };
 
 struct mail_stream {
-    uint32_t tunnel, slot;
+    uint64_t tunnel;
+    uint32_t slot;
     int32_t fd;
 };
 
@@ -62,6 +67,22 @@ struct mail_drain {
 struct mail_ended {
     uint32_t worker;
     int32_t result;
+};
+
+struct edition;
+
+struct mail_edition {
+    const struct edition *edition; /* there until everybody has answered */
+};
+
+struct mail_moved {
+    uint32_t worker, number;      /* of the edition */
+    uint32_t failed;              /* tunnels that could not follow, and stay as they were; told in the log */
+};
+
+struct mail_gone {
+    uint64_t tunnel;
+    uint32_t worker;
 };
 
 struct post;

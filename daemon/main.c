@@ -8,8 +8,7 @@
 #include "daemon/metrics_source.h"
 #include "daemon/netwatch.h"
 #include "daemon/options.h"
-#include "daemon/params.h"
-#include "daemon/steer.h"
+#include "daemon/reload.h"
 #include "daemon/watchdog.h"
 #include "daemon/worker.h"
 #include "fec/rs.h"
@@ -31,7 +30,9 @@ enum { FILES_WANTED = 1 << 20, POOL_MIN = 8 << 20, TIDY_US = 5000000, HOLES_MIN 
 
 struct daemon {
     struct shared sh;
-    struct conf *conf;
+    const char *file; /* of the configuration */
+    struct conf *conf; /* until reload has it */
+    struct reload *reload;
     struct ctl *ctl, *stats; /* control sockets: for everything, for reading only */
     struct answers *answers;
     struct metrics *metrics; /* NULL: none */
@@ -109,21 +110,6 @@ static size_t memory_for_buffers(const struct conf *c)
     return sysinfo(&si) ? 256u << 20 : (size_t)si.totalram * si.mem_unit / 4;
 }
 
-/* The same pass phrase is derived once, however many profiles use it. */
-static int derive_keys(struct daemon *d)
-{
-    const struct conf *c = d->conf;
-    uint8_t(*keys)[2][CIPHER_KEY] = calloc(c->n_profiles + 1, sizeof *keys);
-    int r;
-
-    d->sh.keys = (const void *)keys;
-    d->sh.qpps = calloc(c->n_profiles + 1, sizeof *d->sh.qpps);
-    if (!keys || !d->sh.qpps)
-        return err_here(-ENOMEM);
-    r = params_keys(c, keys);
-    return r ? r : params_qpps(c, d->sh.qpps);
-}
-
 static const struct io_ops *choose_io(enum conf_io want)
 {
     static const char *const names[] = {
@@ -132,38 +118,12 @@ static const struct io_ops *choose_io(enum conf_io want)
     return io_choose(names[want]);
 }
 
-/* Before the workers, and while the privileges last that a program for the kernel takes. */
-static int make_steers(struct shared *sh)
+/* Before the workers, and while the privileges last that low ports and programs for the kernel take. */
+static int open_tunnels(struct daemon *d)
 {
-    const struct conf *c = sh->conf;
+    const struct reload_params p = {.file = d->file, .conf = TAKE(d->conf), .program = "kcptund", .sh = &d->sh};
 
-    sh->steers = calloc(c->n_profiles + 1, sizeof *sh->steers);
-    if (!sh->steers)
-        return err_here(-ENOMEM);
-    for (unsigned i = 0; i < c->n_profiles && sh->n_workers > 1; i++) {
-        const struct addr_text *a = &c->profiles[i].listen;
-
-        if (c->profiles[i].role != CONF_SERVER)
-            continue;
-        sh->steers[i] = steer_new(a->port_min, (unsigned)a->port_max - a->port_min + 1, sh->n_workers);
-        if (!sh->steers[i])
-            return err_here(-ENOMEM);
-    }
-    return 0;
-}
-
-static void log_steering(const struct shared *sh)
-{
-    for (unsigned i = 0; i < sh->conf->n_profiles; i++) {
-        const char *name = sh->conf->profiles[i].name;
-        int r = sh->steers[i] ? steer_refusal(sh->steers[i]) : 0;
-
-        if (r)
-            log_info("%s: sessions reach their worker by hand-over and up to %u connected sockets a port (eBPF: %s)",
-                     name, STEER_FLOWS_MAX, strerror(-r));
-        else if (sh->steers[i])
-            log_info("%s: sessions reach their worker by eBPF", name);
-    }
+    return reload_new(&d->reload, &p);
 }
 
 static int prepare(struct daemon *d)
@@ -183,10 +143,10 @@ static int prepare(struct daemon *d)
     if (getrandom(&sh->hash_seed, sizeof sh->hash_seed, 0) != sizeof sh->hash_seed)
         return err_say(-errno, "getrandom");
     r = crypto_init();
-    if (!r)
-        r = derive_keys(d);
     if (r)
         return err_pass(r);
+    sh->cpus = c->global.cpus;
+    sh->n_cpus = c->global.n_cpus;
     sh->io = choose_io(c->global.io);
     if (!sh->io)
         return err_say(-ENOSYS, "io = io_uring is not usable here (Linux 6.1 or later, and permission, are needed)");
@@ -195,10 +155,8 @@ static int prepare(struct daemon *d)
     sh->workers = calloc(sh->n_workers, sizeof *sh->workers);
     if (!sh->limits || !sh->post || !sh->workers)
         return err_here(-ENOMEM);
-    r = make_steers(sh);
-    if (r)
-        return err_pass(r);
-    return resolver_new(&sh->resolver, NULL);
+    r = resolver_new(&sh->resolver, NULL);
+    return r ? err_pass(r) : open_tunnels(d);
 }
 
 static int start_workers(struct daemon *d)
@@ -226,7 +184,8 @@ static void tell_all(struct daemon *d, enum mail_type type, struct bytes head)
 
 static void drain(struct daemon *d)
 {
-    struct mail_drain m = {tick_add_ms(io_now(), d->conf->global.draintime * UINT64_C(1000))};
+    uint32_t seconds = d->sh.conf->global.draintime;
+    struct mail_drain m = {tick_add_ms(io_now(), seconds * UINT64_C(1000))};
 
     switch (d->told++) {
     case 0:
@@ -239,10 +198,20 @@ static void drain(struct daemon *d)
         _exit(STATUS_FAILED);
     }
     d->draining = true;
+    reload_stop(d->reload);
     notify_stopping(&d->notify);
-    notify_status(&d->notify, "ending: what runs has %u s", d->conf->global.draintime);
-    log_info("ending: nothing new is taken, what runs has %u s", d->conf->global.draintime);
+    notify_status(&d->notify, "ending: what runs has %u s", seconds);
+    log_info("ending: nothing new is taken, what runs has %u s", seconds);
     tell_all(d, MAIL_DRAIN, bytes_of(&m, sizeof m));
+}
+
+static void on_reloaded(void *ctx, const struct reload_result *r)
+{
+    struct daemon *d = ctx;
+
+    (void)r;
+    if (!d->draining)
+        notify_ready(&d->notify);
 }
 
 static void on_signal(struct daemon *d)
@@ -259,13 +228,35 @@ static void on_signal(struct daemon *d)
             notify_reloading(&d->notify);
             if (log_reopen())
                 log_error("%s", err_text());
-            notify_ready(&d->notify);
+            reload_now(d->reload, "SIGHUP", on_reloaded, d);
             break;
         case SIGUSR1:
             answers_log_counters(d->answers);
             break;
         }
     }
+}
+
+static void on_ended(struct daemon *d, const struct mail_ended *m)
+{
+    d->running--;
+    if (!m->result || d->draining)
+        return;
+    d->result = STATUS_FAILED;
+    d->draining = true;
+    tell_all(d, MAIL_STOP, bytes_of(NULL, 0));
+}
+
+static void on_letter(struct daemon *d, enum mail_type type, struct bytes rec)
+{
+    if (type == MAIL_LISTED)
+        answers_listed(d->answers, (const void *)rec.p);
+    else if (type == MAIL_MOVED)
+        reload_on_moved(d->reload, (const void *)rec.p);
+    else if (type == MAIL_GONE)
+        reload_on_gone(d->reload, (const void *)rec.p);
+    else if (type == MAIL_ENDED)
+        on_ended(d, (const void *)rec.p);
 }
 
 static void on_letters(struct daemon *d)
@@ -276,18 +267,7 @@ static void on_letters(struct daemon *d)
 
     (void)!read(post_fd(d->sh.post, d->sh.n_workers), &n, sizeof n);
     while (post_get(d->sh.post, d->sh.n_workers, &type, &rec) == 0) {
-        if (type == MAIL_LISTED) {
-            answers_listed(d->answers, (const void *)rec.p);
-        } else if (type == MAIL_ENDED) {
-            const struct mail_ended *m = (const void *)rec.p;
-
-            d->running--;
-            if (m->result && !d->draining) {
-                d->result = STATUS_FAILED;
-                d->draining = true;
-                tell_all(d, MAIL_STOP, bytes_of(NULL, 0));
-            }
-        }
+        on_letter(d, type, rec);
         post_done(d->sh.post, d->sh.n_workers);
     }
 }
@@ -302,7 +282,7 @@ static void tell_status(struct daemon *d)
         sessions += s ? stat_read(&s->sessions) : 0;
     }
     if (!d->draining)
-        notify_status(&d->notify, "%u tunnels, %llu sessions", d->conf->n_profiles, (unsigned long long)sessions);
+        notify_status(&d->notify, "%u tunnels, %llu sessions", d->sh.conf->n_profiles, (unsigned long long)sessions);
 }
 
 /* After many sessions have ended the heap is full of holes; their pages go back to the system. What was given back still
@@ -352,16 +332,23 @@ static void loop(struct daemon *d)
         {.fd = d->stats ? ctl_fd(d->stats) : -1, .events = POLLIN},
         {.fd = d->metrics ? metrics_fd(d->metrics) : -1, .events = POLLIN},
         {.fd = d->netwatch.fd, .events = POLLIN},
+        {.fd = -1, .events = POLLIN},
     };
+    struct pollfd *watch = &fds[LEN(fds) - 1];
+    int due = -1;
 
     while (d->running) {
         bool idle = post_may_sleep(d->sh.post, d->sh.n_workers);
 
-        poll(fds, LEN(fds), idle ? next_ms(d) : 0);
+        watch->fd = d->reload ? reload_watch_fd(d->reload) : -1;
+        poll(fds, LEN(fds), !idle ? 0 : due >= 0 ? MIN(due, next_ms(d)) : next_ms(d));
         post_awake(d->sh.post, d->sh.n_workers);
         if (fds[0].revents)
             on_signal(d);
         on_letters(d);
+        if (watch->revents)
+            reload_on_watch(d->reload);
+        due = reload_step(d->reload);
         answers_serve(d->answers, io_now());
         if (d->metrics)
             metrics_step(d->metrics, io_now());
@@ -392,8 +379,8 @@ static int block_signals(struct daemon *d)
 
 static int open_control(struct daemon *d)
 {
-    const struct conf_global *g = &d->conf->global;
-    struct answers_params ap = {.sh = &d->sh};
+    const struct conf_global *g = &d->sh.conf->global;
+    struct answers_params ap = {.sh = &d->sh, .reload = d->reload};
     int r = 0;
 
     if (*g->control)
@@ -407,9 +394,16 @@ static int open_control(struct daemon *d)
     return answers_new(&d->answers, &ap);
 }
 
+static int open_metrics(struct daemon *d)
+{
+    const struct addr_text *at = &d->sh.conf->global.metrics;
+    const struct metrics_source numbers = metrics_source(&d->sh, reload_roster(d->reload));
+
+    return addr_text_none(at) ? 0 : metrics_new(&d->metrics, at, &numbers);
+}
+
 static int run(struct daemon *d)
 {
-    const struct metrics_source numbers = metrics_source(&d->sh);
     int r = block_signals(d);
 
     if (!r)
@@ -418,8 +412,8 @@ static int run(struct daemon *d)
         r = prepare(d);
     if (!r)
         r = open_control(d);
-    if (!r && !addr_text_none(&d->conf->global.metrics))
-        r = metrics_new(&d->metrics, &d->conf->global.metrics, &numbers);
+    if (!r)
+        r = open_metrics(d);
     if (!r && netwatch_open(&d->netwatch))
         log_info("%s: changes of addresses and routes will not be noticed", err_text());
     if (!r)
@@ -433,9 +427,11 @@ static int run(struct daemon *d)
         d->draining = true;
         tell_all(d, MAIL_STOP, bytes_of(NULL, 0));
     } else {
-        log_info("kcptund %s is ready: %u tunnel%s, %u worker%s, %s", KCPTUND_VERSION, d->conf->n_profiles,
-                 d->conf->n_profiles == 1 ? "" : "s", d->sh.n_workers, d->sh.n_workers == 1 ? "" : "s", d->sh.io->name);
-        log_steering(&d->sh);
+        unsigned n = d->sh.conf->n_profiles;
+
+        reload_started(d->reload);
+        log_info("kcptund %s is ready: %u tunnel%s, %u worker%s, %s", KCPTUND_VERSION, n, n == 1 ? "" : "s",
+                 d->sh.n_workers, d->sh.n_workers == 1 ? "" : "s", d->sh.io->name);
         tell_status(d);
         notify_ready(&d->notify);
     }
@@ -451,6 +447,7 @@ static void clean(struct daemon *d)
     for (unsigned i = 0; d->sh.workers && i < d->sh.n_workers; i++)
         worker_free(d->sh.workers[i]);
     free(d->sh.workers);
+    reload_free(d->reload);
     answers_free(d->answers);
     ctl_free(d->ctl);
     ctl_free(d->stats);
@@ -458,18 +455,7 @@ static void clean(struct daemon *d)
     notify_close(&d->notify);
     resolver_free(d->sh.resolver);
     limits_free(d->sh.limits);
-    for (unsigned i = 0; d->sh.steers && i < d->conf->n_profiles; i++)
-        steer_free(d->sh.steers[i]);
-    free(d->sh.steers);
     post_free(d->sh.post);
-    if (d->sh.keys)
-        crypto_wipe((void *)(uintptr_t)d->sh.keys, sizeof *d->sh.keys * d->conf->n_profiles);
-    free((void *)(uintptr_t)d->sh.keys);
-    for (unsigned i = 0; d->sh.qpps && i < d->conf->n_profiles; i++) {
-        qpp_free(d->sh.qpps[i][0]);
-        qpp_free(d->sh.qpps[i][1]);
-    }
-    free(d->sh.qpps);
     conf_free(d->conf);
     netwatch_close(&d->netwatch);
     if (d->signals >= 0)
@@ -498,6 +484,7 @@ int main(int argc, char **argv)
         log_error("%s", err_text());
         r = STATUS_FAILED;
     } else {
+        d.file = o.file;
         r = run(&d);
     }
     clean(&d);

@@ -14,7 +14,7 @@ struct metrics_profile {
 };
 
 struct metrics_now {              /* what there is at the moment */
-    const void *identity;         /* changes with the list of profiles */
+    uint64_t identity;            /* changes with the list of profiles; not 0 */
     unsigned n_profiles, n_workers;
     const char *io;               /* backend */
     uint64_t buffer_limit;        /* bytes, of one worker */
@@ -34,7 +34,7 @@ struct metrics_source {
 enum { METRICS_PIECE_MAX = 16384 }; /* most bytes of one piece: a family's head, or the samples of one profile in it */
 
 struct metrics_cursor {           /* zeroed: at the beginning */
-    const void *identity;
+    uint64_t identity;
     unsigned family, worker, profile;
     bool begun;                   /* the family's head is written */
 };

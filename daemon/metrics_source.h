@@ -3,7 +3,8 @@
 #define DAEMON_METRICS_SOURCE_H
 
 #include "daemon/metrics.h"
+#include "daemon/roster.h"
 
-struct metrics_source metrics_source(struct shared *sh); /* sh is borrowed for good */
+struct metrics_source metrics_source(struct shared *sh, struct roster *r); /* both borrowed for good */
 
 #endif

@@ -31,9 +31,19 @@ int name_get(struct name *nm, struct worker *w, const struct addr_text *a, uint6
     return NAME_WAIT;
 }
 
+void name_change(struct name *nm)
+{
+    nm->stale = nm->asking;
+    nm->until = (struct tick){0};
+}
+
 void name_answer(struct name *nm, const struct resolve_result *res, struct tick now)
 {
     nm->asking = false;
+    if (nm->stale) {
+        nm->stale = false;
+        return;
+    }
     nm->failed = res->n == 0;
     nm->n = res->n;
     memcpy(nm->addrs, res->addr, nm->n * sizeof nm->addrs[0]);

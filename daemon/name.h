@@ -13,11 +13,14 @@ struct name {                     /* zeroed: nothing known */
     unsigned n;
     struct tick until;            /* what is known counts until then */
     bool asking, failed;
+    bool stale;                   /* what is being asked for is not wanted any more */
     char why[128];                 /* why it failed */
 };
 
 /* 0: addrs[0..n) are usable now; NAME_WAIT: an answer with `token` will come; NAME_FAILED: recently failed, see why. */
 int name_get(struct name *nm, struct worker *w, const struct addr_text *a, uint64_t token);
+/* Another name counts from now on. */
+void name_change(struct name *nm);
 /* The answer came. */
 void name_answer(struct name *nm, const struct resolve_result *res, struct tick now);
 /* A port of the range; of several one at random. */

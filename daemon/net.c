@@ -85,8 +85,6 @@ static int set_dscp(int fd, int family, uint8_t dscp)
 {
     int tos = (dscp & 63) << DSCP_SHIFT, r;
 
-    if (!dscp)
-        return 0;
     r = set_int(fd, IPPROTO_IP, IP_TOS, tos); /* on an IPv6 socket: for IPv4 through it */
     if (family == AF_INET6)
         r = set_int(fd, IPPROTO_IPV6, IPV6_TCLASS, tos);
@@ -112,7 +110,7 @@ static int set_udp_options(int fd, int family, const struct net_udp_params *p)
         return err_say(-errno, "bind to interface %s", p->interface);
     if (p->pktinfo && (r = set_pktinfo(fd, family)))
         return err_pass(r);
-    if ((r = set_dscp(fd, family, p->dscp)))
+    if (p->dscp && (r = set_dscp(fd, family, p->dscp)))
         return err_pass(r);
     set_int(fd, SOL_UDP, UDP_GRO, 1); /* older kernels: datagrams come one by one */
     return 0;
@@ -161,6 +159,15 @@ int net_udp_open(const struct net_udp_params *p, uint32_t *got_buf)
     if (got_buf)
         *got_buf = got;
     return fd;
+}
+
+int net_udp_tune(int fd, uint32_t sockbuf, uint8_t dscp)
+{
+    if (sockbuf) {
+        set_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE, sockbuf);
+        set_buffer(fd, SO_SNDBUF, SO_SNDBUFFORCE, sockbuf);
+    }
+    return set_dscp(fd, get_int(fd, SOL_SOCKET, SO_DOMAIN), dscp);
 }
 
 static int set_tcp_options(int fd)

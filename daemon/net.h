@@ -27,6 +27,8 @@ struct net_udp_params {
  * switched off it is the IPv4 wildcard (getsockname() tells). *got_buf (or NULL): the receive buffer the kernel gave, in
  * the unit of sockbuf, so less than sockbuf means it was clamped. fd, -errno (err_text() says what failed). */
 int net_udp_open(const struct net_udp_params *p, uint32_t *got_buf);
+/* Gives an open UDP socket other buffers and another DSCP. 0, -errno. */
+int net_udp_tune(int fd, uint32_t sockbuf, uint8_t dscp);
 /* A listening or connecting stream socket, TCP (TCP_NODELAY, keepalive) or unix (path not NULL; "@name" is abstract). fd,
  * -errno; connect: in progress is fine. A unix socket path that nobody listens on any more is replaced; its permissions
  * follow the umask. The wildcard as for UDP. */

@@ -9,6 +9,7 @@
 
 struct listener;
 struct tunnel;
+struct tunnel_key;
 struct route;
 
 struct peer {                     /* a session and where it lives */
@@ -27,8 +28,9 @@ struct peer {                     /* a session and where it lives */
     struct route *route;          /* last used for it, if it points back here */
     struct listener *flow;        /* its connected socket, where there is no map (flow.h) */
     uint32_t handed;              /* datagrams that arrived at another worker, since it is at this address */
+    uint32_t qppcount, qppgeneration; /* pads over its streams; 0: none */
     uint8_t ip[16];               /* the source its limit is counted on */
-    unsigned key;                 /* which of the tunnel's keys it uses */
+    struct tunnel_key *key;       /* which of the tunnel's keys it uses */
     unsigned slot;                /* client: its place in the pool */
     struct tick expires, dies;    /* client with autoexpire: takes no new streams; is closed */
     bool limited;                 /* counted in the limits */

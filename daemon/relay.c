@@ -28,6 +28,7 @@ struct relay {
     bool reading, writing; /* asked of io */
     bool in_done; /* local end-of-file seen: our direction of the stream is finished */
     bool out_done; /* the peer's end-of-file was passed on */
+    struct secret *secret; /* what the pads are of; a reference */
     const struct qpp *qpp; /* pads over the stream's bytes; NULL: none */
     struct qpp_state pad_in, pad_out; /* from the stream; to it */
 };
@@ -52,6 +53,28 @@ static const char *relay_text(const struct relay *r)
 
 static void on_timer(struct timer *tm);
 
+/* Pads over what the stream carries, if its session began with such. False: out of memory. */
+static bool make_pads(struct relay *r)
+{
+    const struct peer *p = r->peer;
+
+    if (!p->qppcount)
+        return true;
+    r->qpp = secret_qpp(p->key->secret, p->qppcount, p->qppgeneration);
+    if (!r->qpp)
+        return false;
+    r->secret = secret_ref(p->key->secret); /* the session may go over to another key */
+    qpp_begin(r->qpp, &r->pad_in);
+    qpp_begin(r->qpp, &r->pad_out);
+    return true;
+}
+
+static void relay_free(struct relay *r)
+{
+    secret_put(r->secret);
+    free(r);
+}
+
 static struct relay *relay_new(struct peer *p, struct smux_stream *st)
 {
     struct relay *r = calloc(1, sizeof *r);
@@ -63,10 +86,9 @@ static struct relay *relay_new(struct peer *p, struct smux_stream *st)
     r->src.fd = -1;
     r->since = p->tunnel->w->now;
     r->timer.fire = on_timer;
-    r->qpp = p->tunnel->w->sh->qpps[p->tunnel->index][p->key];
-    if (r->qpp) {
-        qpp_begin(r->qpp, &r->pad_in);
-        qpp_begin(r->qpp, &r->pad_out);
+    if (!make_pads(r)) {
+        free(r);
+        return NULL;
     }
     smux_stream_set_ctx(st, r);
     list_init(&r->node);
@@ -100,7 +122,7 @@ static void relay_end(struct relay *r, bool reset)
     if (r->failed) /* IO_GONE is on its way */
         return;
     if (r->src.fd < 0) {
-        free(r);
+        relay_free(r);
         return;
     }
     if (reset)
@@ -292,7 +314,7 @@ void relay_gone(struct relay *r)
     int err = r->failed;
 
     if (!r->st) {
-        free(r);
+        relay_free(r);
         return;
     }
     r->src = (struct io_src){.fd = -1};
@@ -301,25 +323,14 @@ void relay_gone(struct relay *r)
     try_next(r, err);
 }
 
-void relay_dial(struct peer *p, struct smux_stream *st)
+/* Connects once the target's addresses are known. */
+static void find_target(struct relay *r)
 {
-    struct tunnel *t = p->tunnel;
-    struct worker *w = t->w;
-    struct relay *r = t->draining ? NULL : relay_new(p, st);
-    int k;
+    struct tunnel *t = r->peer->tunnel;
+    int k = 0;
 
-    if (!r) {
-        smux_stream_close(st, false);
-        worker_touch(w, p);
-        stat_add(&t->stats->streams_refused, 1);
-        return;
-    }
-    worker_set(w, &r->timer, tick_add_ms(w->now, t->conf->dialtimeout * UINT64_C(1000)));
-    if (t->conf->target.path) {
-        try_next(r, -ENOENT);
-        return;
-    }
-    k = name_get(&t->target, w, &t->conf->target, t->index);
+    if (!t->conf->target.path)
+        k = name_get(&t->target, t->w, &t->conf->target, t->id);
     if (k == NAME_FAILED)
         target_failed(r, t->target.why);
     else if (k == NAME_WAIT)
@@ -328,16 +339,32 @@ void relay_dial(struct peer *p, struct smux_stream *st)
         try_next(r, -EHOSTUNREACH);
 }
 
+void relay_dial(struct peer *p, struct smux_stream *st)
+{
+    struct tunnel *t = p->tunnel;
+    struct worker *w = t->w;
+    struct relay *r = t->draining ? NULL : relay_new(p, st);
+
+    if (!r) {
+        smux_stream_close(st, false);
+        worker_touch(w, p);
+        stat_add(&t->stats->streams_refused, 1);
+        return;
+    }
+    worker_set(w, &r->timer, tick_add_ms(w->now, t->conf->dialtimeout * UINT64_C(1000)));
+    find_target(r);
+}
+
 void relay_on_resolved(struct tunnel *t)
 {
+    struct list waiting;
     struct relay *r;
 
-    while ((r = LIST_FIRST(&t->waiting, struct relay, waiting))) {
+    list_init(&waiting);
+    list_splice(&waiting, &t->waiting);
+    while ((r = LIST_FIRST(&waiting, struct relay, waiting))) {
         list_del(&r->waiting);
-        if (t->target.failed)
-            target_failed(r, t->target.why);
-        else
-            try_next(r, -EHOSTUNREACH);
+        find_target(r);
     }
 }
 

@@ -31,11 +31,13 @@ typedef void reload_done_fn(void *ctx, const struct reload_result *r);
 
 struct reload_params {
     const char *file;             /* borrowed for life */
-    struct conf *conf;            /* taken: what runs from the start */
+    struct conf *conf;            /* taken, on failure too: what runs from the start */
+    const char *program;          /* for the log; borrowed for life */
     struct shared *sh;            /* borrowed for life; sh->conf follows */
 };
 /* Opens everything conf wants, for the workers to adopt as they start. 0, -errno: err_text() says what. */
 int reload_new(struct reload **rp, const struct reload_params *p);
+void reload_started(struct reload *r);        /* the workers have adopted it */
 struct reload *reload_free(struct reload *r); /* the workers have ended. Callbacks still open are forgotten */
 
 /* ---- commands. done (may be NULL) is called exactly once, perhaps before the call returns; while a change is on its way
@@ -61,8 +63,9 @@ int reload_watch_fd(const struct reload *r);  /* readable: files have changed; -
 void reload_on_watch(struct reload *r);
 void reload_on_moved(struct reload *r, const struct mail_moved *m);
 void reload_on_gone(struct reload *r, const struct mail_gone *m);
-/* What is due by the clock: a change that has settled, letters that found no room. Milliseconds until the next call, or
+/* What is due by the clock: files that have settled, letters that found no room. Milliseconds until the next call, or
  * -1: none needed. */
 int reload_step(struct reload *r);
+void reload_stop(struct reload *r);           /* the process ends: no more changes; open callbacks learn so */
 
 #endif

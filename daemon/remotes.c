@@ -26,6 +26,7 @@ struct remote {
 
 struct remotes {
     struct remote *asking; /* one name at a time, so that an answer needs no return address */
+    bool stale; /* the answer that is to come is to a question of before */
     const char *why;
     unsigned n;
     struct remote v[];
@@ -40,6 +41,26 @@ struct remotes *remotes_new(const struct conf_profile *c)
     r->n = c->n_remoteaddr;
     for (unsigned i = 0; i < r->n; i++)
         r->v[i].text = &c->remoteaddr[i];
+    return r;
+}
+
+struct remotes *remotes_follow(struct remotes *old, const struct conf_profile *c)
+{
+    struct remotes *r = remotes_new(c);
+
+    if (!r)
+        return NULL;
+    r->stale = old->asking || old->stale;
+    for (unsigned i = 0; i < r->n; i++)
+        for (unsigned j = 0; j < old->n; j++)
+            if (addr_text_equal(r->v[i].text, old->v[j].text)) {
+                const struct addr_text *text = r->v[i].text;
+
+                r->v[i] = old->v[j];
+                r->v[i].text = text;
+                r->v[i].name.asking = false;
+            }
+    remotes_free(old);
     return r;
 }
 
@@ -96,7 +117,7 @@ static int refresh(struct remotes *rs, struct remote *r, struct worker *w, uint6
 {
     int k;
 
-    if (rs->asking && rs->asking != r)
+    if (rs->stale || (rs->asking && rs->asking != r))
         return NAME_WAIT;
     k = name_get(&r->name, w, r->text, token);
     rs->asking = k == NAME_WAIT ? r : NULL;
@@ -111,6 +132,7 @@ void remotes_answer(struct remotes *rs, const struct resolve_result *res, struct
 {
     struct remote *r = rs->asking;
 
+    rs->stale = false;
     if (!r)
         return;
     rs->asking = NULL;
@@ -174,9 +196,15 @@ int remotes_pick(struct remotes *rs, struct worker *w, unsigned below, uint64_t 
     return 0;
 }
 
+/* NULL: the list of servers has changed since. */
+static struct candidate *picked(struct remotes *rs, const struct remote_pick *p)
+{
+    return p->rank < rs->n ? find(&rs->v[p->rank], &p->addr) : NULL;
+}
+
 void remotes_silent(struct remotes *rs, const struct remote_pick *p, struct tick now, uint32_t jitter)
 {
-    struct candidate *c = find(&rs->v[p->rank], &p->addr);
+    struct candidate *c = picked(rs, p);
 
     if (!c || tick_before(now, c->silent_until))
         return;
@@ -186,7 +214,7 @@ void remotes_silent(struct remotes *rs, const struct remote_pick *p, struct tick
 
 void remotes_answered(struct remotes *rs, const struct remote_pick *p)
 {
-    struct candidate *c = find(&rs->v[p->rank], &p->addr);
+    struct candidate *c = picked(rs, p);
 
     if (c) {
         c->silent_ms = 0;

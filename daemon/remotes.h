@@ -12,7 +12,10 @@ struct remote_pick {
     struct sockaddr_any addr;
 };
 
-struct remotes *remotes_new(const struct conf_profile *c); /* borrowed for life. NULL: out of memory */
+struct remotes *remotes_new(const struct conf_profile *c); /* borrowed till remotes_follow(). NULL: out of memory */
+/* The profile has been replaced by c: what is known of servers that are still there stays. The new one, or NULL: out of
+ * memory, r is as it was. */
+struct remotes *remotes_follow(struct remotes *r, const struct conf_profile *c);
 struct remotes *remotes_free(struct remotes *r);
 
 /* The best address there is: of the first server, among those before `below`, that has one which is not known to be silent,

@@ -64,7 +64,7 @@ static void add_session(struct rows *r, struct peer *p)
     if (!row)
         return;
     row->id = session_id(p);
-    row->tunnel = t->index;
+    row->tunnel = (int64_t)t->id;
     row->remote = p->remote;
     row->state = !p->heard ? "opening" : t->draining || p->retired ? "draining" : "live";
     session_info(p->session, &row->info, t->w->now);
@@ -78,7 +78,7 @@ static void add_stream(void *rows, const struct relay_info *i, struct peer *p)
         return;
     *row = (struct stream_row){
         .session = session_id(p),
-        .tunnel = p->tunnel->index,
+        .tunnel = (int64_t)p->tunnel->id,
         .id = i->id,
         .state = i->state,
         .age_ms = i->age_ms,
@@ -160,14 +160,14 @@ static void add_facts(struct rows *r, struct tunnel *t)
 
     if (!row)
         return;
-    row->tunnel = t->index;
+    row->tunnel = (int64_t)t->id;
     row->trouble = t->trouble;
     for (unsigned i = 0; i < TROUBLE_STRANGERS; i++)
         if (row->trouble.strangers[i].n && is_known(t, &row->trouble.strangers[i].from))
             row->trouble.strangers[i].n = 0;
-    row->sockets = t->n_listeners;
-    for (unsigned i = 0; i < MIN(t->n_listeners, (unsigned)SOCKETS_MAX); i++)
-        look_at_socket(row, t->listeners[i].src.fd);
+    row->sockets = t->listeners ? t->listeners->n : 0;
+    for (unsigned i = 0; i < MIN(row->sockets, (unsigned)SOCKETS_MAX); i++)
+        look_at_socket(row, t->listeners->v[i].src.fd);
     LIST_EACH(p, &t->peers.all, struct peer, all) {
         look_at_session(row, p, t->w->now);
     }
@@ -215,7 +215,7 @@ void report_list(struct worker *w, const struct mail_list *m)
     struct mail_listed a = {.ask = m->ask, .worker = w->id};
 
     for (unsigned i = 0; i < w->n_tunnels; i++)
-        if (m->tunnel == LIST_ALL || m->tunnel == (int64_t)w->tunnels[i]->index)
+        if (w->tunnels[i] && (m->tunnel == LIST_ALL || m->tunnel == (int64_t)w->tunnels[i]->id))
             look(&r, w->tunnels[i]);
     a.rows = r.v;
     a.n = r.n;

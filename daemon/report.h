@@ -6,7 +6,7 @@
 
 struct session_row {
     uint64_t id;
-    uint32_t tunnel;
+    int64_t tunnel;
     struct sockaddr_any remote;
     const char *state;            /* a constant */
     struct session_info info;
@@ -14,7 +14,8 @@ struct session_row {
 
 struct stream_row {
     uint64_t session;
-    uint32_t tunnel, id;
+    int64_t tunnel;
+    uint32_t id;
     const char *state;            /* a constant */
     struct sockaddr_any local;    /* whom the connection is with: the application, or the target; len 0: unix, or none yet */
     uint64_t age_ms, in_bytes, out_bytes; /* from the tunnel to the connection; the other way */
@@ -22,7 +23,7 @@ struct stream_row {
 };
 
 struct tunnel_row {               /* of one tunnel in one worker */
-    uint32_t tunnel;
+    int64_t tunnel;
     uint32_t sockets, asked;      /* UDP; of these, looked at */
     uint32_t rcvbuf, sndbuf;      /* least bytes the kernel gave, in the unit of sockbuf; 0: no socket */
     uint32_t no_gro;              /* sockets without */

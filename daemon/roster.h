@@ -7,22 +7,43 @@
 #include "conf/conf.h"
 #include "core/stats.h"
 
+struct findings;
+struct plan;
 struct roster;
+struct sockets;
 
 struct roster_entry {
     uint64_t id;                  /* slot in the low half; as in session_row.tunnel */
-    const struct conf_profile *conf; /* as it runs, without secrets; changes with a reload: do not keep */
+    const struct conf_profile *conf; /* as it runs; changes with a reload: do not keep */
     bool removed;                 /* not in the configuration any more: it drains */
-    unsigned missing;             /* workers that have ended their part */
+    unsigned ended;               /* workers that have ended their part */
     struct stats **stats;         /* by worker */
+    struct findings **findings;   /* by worker */
+    struct plan *plan;            /* the newest; a reference */
+    struct sockets *held;         /* every set that may still be open, newest first; references */
 };
 
-/* Entries in order of their slots: *at starts at 0. NULL: no more. */
+/* Entries, valid until the next reload, in order of their slots: *at starts at 0. NULL: no more. */
 const struct roster_entry *roster_next(const struct roster *r, unsigned *at);
 const struct roster_entry *roster_by_name(const struct roster *r, const char *name); /* a removed one only if no other */
 const struct roster_entry *roster_by_id(const struct roster *r, uint64_t id);        /* NULL: it is gone */
 struct stats roster_stats(const struct roster *r, const struct roster_entry *e);     /* the sum over workers */
+uint64_t roster_changes(const struct roster *r);      /* grows whenever an entry comes, changes or goes; never 0 */
 /* Adds up all tunnels, those that are gone included: counters never go back. */
 struct stats roster_total(const struct roster *r);
+
+/* ---- for reload.c ---- */
+struct roster *roster_new(unsigned n_workers);        /* NULL: out of memory */
+struct roster *roster_free(struct roster *r);
+/* An entry without a plan, invisible until roster_set(). Pointers to others are void. NULL: out of memory. */
+struct roster_entry *roster_reserve(struct roster *r);
+void roster_drop(struct roster *r, struct roster_entry *e); /* reserved, and not wanted */
+/* It runs by p from now on, removed or not before; takes a reference. */
+void roster_set(struct roster *r, struct roster_entry *e, struct plan *p);
+struct roster_entry *roster_entry_at(struct roster *r, unsigned slot);
+unsigned roster_slots(const struct roster *r);
+/* A worker has ended its part of a removed tunnel: with the last the entry goes, and its counters into the total. */
+void roster_ended(struct roster *r, uint64_t id);
+void roster_prune(struct roster *r);                  /* forgets sockets that nobody else uses */
 
 #endif

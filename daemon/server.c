@@ -16,101 +16,178 @@
 
 /* ---- listeners ---- */
 
-static struct sockaddr_any any_address(uint16_t port, bool v6)
+static void listeners_free(struct listeners *l)
 {
-    struct sockaddr_any a = {.len = 0};
+    sockets_put(l->sockets);
+    free(l);
+}
 
-    if (v6) {
-        a.in6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(port)};
-        a.len = sizeof a.in6;
-    } else {
-        a.in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port)};
-        a.len = sizeof a.in;
+/* Closes its sockets; freed as they go. */
+static void listeners_close(struct listeners *l)
+{
+    unsigned n = l->n;
+
+    list_del(&l->node);
+    if (!l->n_srcs) {
+        listeners_free(l);
+        return;
     }
-    return a;
+    for (unsigned i = 0; i < n; i++)
+        l->tunnel->w->ops->del(l->tunnel->w->io, &l->v[i].src);
 }
 
-/* SO_REUSEPORT would let another process of the same user share the port unnoticed: the first worker looks whether it is
- * free by binding it for itself alone. 0, -errno. */
-static int claim(const struct tunnel *t, const struct net_udp_params *p)
+void server_gone(struct io_src *src)
 {
-    struct net_udp_params alone = *p;
-    unsigned tries = 0;
-    uint32_t got;
-    int fd;
+    struct listeners *l = CONTAINER(src, struct listener, src)->set;
+    struct tunnel *t = l->tunnel;
 
-    if (t->w->id)
-        return 0;
-    alone.reuseport = false;
-    do
-        fd = net_udp_open(&alone, &got);
-    while (net_bind_again(fd, &tries));
-    if (fd < 0)
-        return err_pass(fd);
-    close(fd);
-    return 0;
+    if (--l->n_srcs == 0)
+        listeners_free(l);
+    tunnel_src_gone(t);
 }
 
-static int open_socket(struct tunnel *t, uint16_t port)
+/* Watches this worker's sockets of the set. 0, -errno. */
+static int listeners_open(struct listeners *l)
 {
-    const struct conf_profile *c = t->conf;
-    bool wildcard = !*c->listen.host;
-    struct net_udp_params p = {.reuseport = true, .pktinfo = true, .sockbuf = c->sockbuf, .dscp = (uint8_t)c->dscp};
-    uint32_t got = 0;
-    int fd;
+    struct tunnel *t = l->tunnel;
+    struct worker *w = t->w;
 
-    p.bind = any_address(port, true);
-    if (!wildcard && net_bytes_in_name(c->listen.host, port, &p.bind))
-        return err_say(-EINVAL, "%s:%u: listen = %s: not an address", c->file, c->line, c->listen.host);
-    p.family = p.bind.sa.sa_family;
-    fd = claim(t, &p);
-    if (fd < 0 && fd != -EAFNOSUPPORT)
-        return fd;
-    fd = net_udp_open(&p, &got);
-    if (fd == -EAFNOSUPPORT && wildcard) { /* no IPv6 here */
-        p.bind = any_address(port, false);
-        p.family = AF_INET;
-        fd = net_udp_open(&p, &got);
-    }
-    if (fd >= 0 && got < c->sockbuf && t->w->id == 0 && port == c->listen.port_min)
-        log_warning("%s: the kernel gives %u of %u bytes of socket buffer: raise net.core.rmem_max and wmem_max",
-                    c->name, got, c->sockbuf);
-    return fd;
-}
+    for (unsigned i = 0; i < l->sockets->n_ports; i++) {
+        int fd = sockets_adopt(l->sockets, i, w->id);
+        int r = worker_add(w, &l->v[i].src, SRC_LISTENER, fd, w->ops->add_udp);
 
-int server_open(struct tunnel *t)
-{
-    const struct addr_text *a = &t->conf->listen;
-    unsigned n = (unsigned)a->port_max - a->port_min + 1;
-
-    t->listeners = calloc(n, sizeof *t->listeners);
-    if (!t->listeners)
-        return err_here(-ENOMEM);
-    for (unsigned i = 0; i < n; i++) {
-        struct listener *l = &t->listeners[i];
-        int fd = open_socket(t, (uint16_t)(a->port_min + i)), r;
-
-        if (fd < 0)
-            return err_pass(fd);
-        l->tunnel = t;
-        l->index = i;
-        r = worker_add(t->w, &l->src, SRC_LISTENER, fd, t->w->ops->add_udp);
         if (r) {
             close(fd);
             return err_pass(r);
         }
-        t->n_listeners++;
-        if (t->steer)
-            steer_join(t->steer, i, t->w->id, fd);
+        l->v[i].set = l;
+        l->v[i].index = i;
+        l->n++;
+        l->n_srcs++;
+        t->n_srcs++;
     }
+    return 0;
+}
+
+struct listeners *server_set_of(const struct peer *p)
+{
+    return CONTAINER(p->sock, struct listener, src)->set;
+}
+
+/* What p sends by, and is steered to. */
+static void change_sock(struct peer *p, struct io_src *sock)
+{
+    if (p->sock && server_set_of(p) != CONTAINER(sock, struct listener, src)->set)
+        flow_end(p);
+    p->sock = sock;
+}
+
+/* The socket of that UDP port in l. NULL: it has none. */
+static struct io_src *find_port(struct listeners *l, unsigned port)
+{
+    const struct addr_text *a = &l->sockets->at;
+
+    return port >= a->port_min && port <= a->port_max ? &l->v[port - a->port_min].src : NULL;
+}
+
+static unsigned port_of(const struct listener *l)
+{
+    return l->set->sockets->at.port_min + l->index;
+}
+
+/* For a former socket the one that has taken its place, if any. */
+static struct io_src *successor(struct tunnel *t, struct io_src *sock)
+{
+    struct listener *l = CONTAINER(sock, struct listener, src);
+    struct io_src *now = NULL;
+
+    if (l->set != t->listeners && sockets_same_host(l->set->sockets, t->listeners->sockets))
+        now = find_port(t->listeners, port_of(l));
+    return now ? now : sock;
+}
+
+int server_open(struct tunnel *t, struct sockets *s)
+{
+    struct listeners *l = calloc(1, sizeof *l + s->n_ports * sizeof l->v[0]);
+    int r;
+
+    if (!l)
+        return err_here(-ENOMEM);
+    l->tunnel = t;
+    l->sockets = sockets_ref(s);
+    list_init(&l->node);
+    r = listeners_open(l);
+    if (r) {
+        listeners_close(l);
+        return err_pass(r);
+    }
+    if (t->listeners) {
+        list_push(&t->old, &t->listeners->node);
+        t->listeners = l;
+        LIST_EACH(p, &t->peers.all, struct peer, all) {
+            change_sock(p, successor(t, p->sock));
+        }
+    }
+    t->listeners = l;
     return 0;
 }
 
 void server_close(struct tunnel *t)
 {
-    for (unsigned i = 0; i < t->n_listeners; i++)
-        t->w->ops->del(t->w->io, &t->listeners[i].src);
-    t->n_listeners = 0;
+    struct listeners *l;
+
+    while ((l = LIST_FIRST(&t->old, struct listeners, node)))
+        listeners_close(l);
+    if (t->listeners)
+        listeners_close(t->listeners);
+    t->listeners = NULL;
+}
+
+void server_mark_unused(struct tunnel *t)
+{
+    LIST_EACH(l, &t->old, struct listeners, node) {
+        l->used = false;
+    }
+}
+
+bool server_mark_used(struct tunnel *t, const struct peer *p)
+{
+    struct listeners *l = server_set_of(p);
+
+    l->used = true;
+    return l != t->listeners;
+}
+
+void server_drop_unused(struct tunnel *t)
+{
+    LIST_EACH(l, &t->old, struct listeners, node) {
+        if (!l->used)
+            listeners_close(l);
+    }
+}
+
+static void tune_set(const struct listeners *l, const struct conf_profile *c)
+{
+    for (unsigned i = 0; i < l->n; i++)
+        net_udp_tune(l->v[i].src.fd, c->sockbuf, (uint8_t)c->dscp);
+}
+
+void server_tune(const struct tunnel *t)
+{
+    tune_set(t->listeners, t->conf);
+    LIST_EACH(l, &t->old, struct listeners, node) {
+        tune_set(l, t->conf);
+    }
+}
+
+/* The socket of a set of that id, or what has taken its place. NULL: none. */
+static struct io_src *find_sock(struct tunnel *t, uint32_t set, unsigned port)
+{
+    LIST_EACH(l, &t->old, struct listeners, node) {
+        if (l->sockets->id == set)
+            return find_port(l, port);
+    }
+    return find_port(t->listeners, port);
 }
 
 bool server_allows(const struct tunnel *t, const struct sockaddr_any *from)
@@ -135,7 +212,7 @@ bool server_allows(const struct tunnel *t, const struct sockaddr_any *from)
 struct arrival { /* an opened datagram on the worker that owns its conversation */
     struct io_src *sock;
     const struct sockaddr_any *from, *to;
-    unsigned key;
+    struct tunnel_key *key;
     uint32_t conv;
     const struct packet_info *info;
     struct bytes payload;
@@ -153,7 +230,7 @@ enum {
 static void disown(struct tunnel *t, const struct arrival *a)
 {
     struct worker *w = t->w;
-    struct cipher *c = t->ciphers[a->key];
+    struct cipher *c = a->key->cipher;
     uint8_t mem[ARQ_HEADER + 64];
     struct packet_batch one = {.mem = mem};
     struct wr out = wr_to(mem + cipher_head(c), ARQ_HEADER);
@@ -177,6 +254,16 @@ static void disown(struct tunnel *t, const struct arrival *a)
         stat_add(&t->stats->disowned, 1);
 }
 
+/* New sessions come to where the profile listens now, under keys it has now. */
+static bool may_begin(const struct tunnel *t, const struct arrival *a)
+{
+    bool current = false;
+
+    for (unsigned i = 0; i < t->keys.n_current; i++)
+        current = current || t->keys.v[i] == a->key;
+    return current && CONTAINER(a->sock, struct listener, src)->set == t->listeners;
+}
+
 /* A session may begin with a PUSH whose sn a fresh receiver would take: a real client's first datagrams always are such;
  * what a former conversation still retransmits usually is not. */
 static struct peer *begin(struct tunnel *t, const struct arrival *a)
@@ -185,7 +272,7 @@ static struct peer *begin(struct tunnel *t, const struct arrival *a)
     struct peer *p;
     uint8_t ip[16];
 
-    if (!a->info->has_conv || !a->info->opens || a->info->sn >= t->conf->rcvwnd || t->draining ||
+    if (!a->info->has_conv || !a->info->opens || a->info->sn >= t->conf->rcvwnd || t->draining || !may_begin(t, a) ||
         graves_has(&t->peers, a->conv, a->from, w->now)) {
         stat_add(&t->stats->refused_convs, 1);
         if (a->info->has_conv && !t->draining)
@@ -194,16 +281,16 @@ static struct peer *begin(struct tunnel *t, const struct arrival *a)
     }
     net_addr_ip(a->from, ip);
     if (worker_is_tight(w) ||
-        limits_take(w->sh->limits, t->index, t->conf->maxsessions, ip, t->conf->maxsessionspersource)) {
+        limits_take(w->sh->limits, t->id, t->conf->maxsessions, ip, t->conf->maxsessionspersource)) {
         stat_add(&t->stats->refused_limit, 1);
         log_warning_of(net_addr_source(a->from),
                        "%s: a session from %s is refused: too many sessions or too little memory", t->conf->name,
                        net_addr_text(a->from));
         return NULL;
     }
-    p = peer_new(t, a->conv, false);
+    p = peer_new(t, a->key, a->conv, false);
     if (!p) {
-        limits_give(w->sh->limits, t->index, ip);
+        limits_give(w->sh->limits, t->id, ip);
         stat_add(&t->stats->memory_drops, 1);
         return NULL;
     }
@@ -211,7 +298,6 @@ static struct peer *begin(struct tunnel *t, const struct arrival *a)
     memcpy(p->ip, ip, sizeof p->ip);
     p->sock = a->sock;
     p->remote = *a->from;
-    p->key = a->key;
     log_info_of(net_addr_source(&p->remote), "%s: session opened", peer_text(p));
     return p;
 }
@@ -222,7 +308,7 @@ static struct peer *follow(struct tunnel *t, const struct arrival *a)
 {
     struct peer *p = a->info->has_conv ? peers_find_conv(&t->peers, a->conv) : NULL;
 
-    if (!p || cipher_family(t->ciphers[0]) == CIPHER_NULL || !session_is_news(p->session, a->info->segs))
+    if (!p || cipher_family(a->key->cipher) == CIPHER_NULL || !session_is_news(p->session, a->info->segs))
         return NULL;
     log_info_of(net_addr_source(a->from), "%s: moved to %s", peer_text(p), net_addr_text(a->from));
     stat_add(&t->stats->rebindings, 1);
@@ -236,9 +322,19 @@ static struct peer *follow(struct tunnel *t, const struct arrival *a)
     return p;
 }
 
-static void arrive(struct tunnel *t, const struct arrival *a, struct route *rt)
+/* Under another key than so far: another pass phrase may take over, another cipher has other room in its packets. */
+static bool fits_key(const struct peer *p, const struct tunnel_key *key)
 {
-    struct peer *p = rt && rt->conv == a->conv ? rt->peer : NULL;
+    return p->key == key || p->key->crypt == key->crypt;
+}
+
+/* The session that took it, or NULL. */
+static struct peer *arrive(struct tunnel *t, struct arrival *a, struct route *rt)
+{
+    struct peer *p;
+
+    a->sock = successor(t, a->sock);
+    p = rt && rt->conv == a->conv ? rt->peer : NULL;
 
     if (!p) {
         p = peers_find(&t->peers, a->conv, a->from);
@@ -247,27 +343,34 @@ static void arrive(struct tunnel *t, const struct arrival *a, struct route *rt)
         if (!p)
             p = begin(t, a);
         if (!p)
-            return;
+            return NULL;
         if (rt && rt->conv == a->conv && !p->route) {
             rt->peer = p;
             p->route = rt;
         }
     }
+    if (!fits_key(p, a->key)) {
+        stat_add(&t->stats->refused_convs, 1);
+        return NULL;
+    }
     p->heard = true;
     p->key = a->key;
-    p->sock = a->sock;
+    change_sock(p, a->sock);
     p->local = *a->to;
     session_input(p->session, a->payload, t->w->now);
     worker_touch(t->w, p);
+    return p;
 }
 
 static void hand_over(struct tunnel *t, const struct arrival *a, unsigned owner)
 {
+    const struct listener *l = CONTAINER(a->sock, struct listener, src);
     const struct mail_datagram m = {
-        .tunnel = t->index,
-        .listener = CONTAINER(a->sock, struct listener, src)->index,
+        .tunnel = t->id,
+        .key = a->key->id,
+        .sockets = l->set->sockets->id,
+        .port = port_of(l),
         .conv = a->conv,
-        .key = a->key,
         .from = *a->from,
         .to = *a->to,
     };
@@ -278,7 +381,8 @@ static void hand_over(struct tunnel *t, const struct arrival *a, unsigned owner)
         stat_add(&t->stats->handed_over, 1);
 }
 
-void server_route(struct tunnel *t, struct io_src *sock, const struct io_event *ev, unsigned key, struct bytes payload)
+struct peer *server_route(struct tunnel *t, struct io_src *sock, const struct io_event *ev, struct tunnel_key *key,
+                          struct bytes payload)
 {
     struct packet_info info;
     struct arrival a = {.sock = sock, .from = &ev->from, .to = &ev->to, .key = key, .info = &info, .payload = payload};
@@ -288,20 +392,20 @@ void server_route(struct tunnel *t, struct io_src *sock, const struct io_event *
     if (packet_look(&info, payload)) {
         stat_add(&t->stats->in_errs, 1);
         diagnose_unopened(t, sock, &ev->from, 1);
-        return;
+        return NULL;
     }
     if (info.has_conv)
         rt = routes_learn(&t->peers, &ev->from, info.conv, t->w->now);
     else
         rt = routes_find(&t->peers, &ev->from, t->w->now);
     if (!info.has_conv && (!rt || tick_before(t->w->now, rt->mixed_until)))
-        return; /* parity of nobody we know, or of one of two */
+        return NULL; /* parity of nobody we know, or of one of two */
     a.conv = info.has_conv ? info.conv : rt->conv;
     owner = worker_of_conv(t->w->sh, a.conv);
     if (owner == t->w->id)
-        arrive(t, &a, rt);
-    else
-        hand_over(t, &a, owner);
+        return arrive(t, &a, rt);
+    hand_over(t, &a, owner);
+    return NULL;
 }
 
 void server_handed(struct tunnel *t, const struct mail_datagram *m, struct bytes payload)
@@ -310,20 +414,23 @@ void server_handed(struct tunnel *t, const struct mail_datagram *m, struct bytes
     struct arrival a = {
         .from = &m->from,
         .to = &m->to,
-        .key = m->key,
+        .key = keyring_find(&t->keys, m->key),
         .conv = m->conv,
         .info = &info,
         .payload = payload,
     };
     struct peer *p;
 
-    if (m->listener >= t->n_listeners || packet_look(&info, payload))
+    if (packet_look(&info, payload))
         return;
-    a.sock = &t->listeners[m->listener].src;
-    arrive(t, &a, NULL);
-    p = peers_find(&t->peers, m->conv, &m->from);
+    a.sock = find_sock(t, m->sockets, m->port);
+    if (!a.sock || !a.key || !keyring_cipher(a.key, t->conf->name)) { /* one of us has not moved on yet */
+        stat_add(&t->stats->mailbox_drops, 1);
+        return;
+    }
+    p = arrive(t, &a, NULL);
     if (!p)
         return;
     session_settle(p->session); /* the letter goes */
-    flow_handed(p, m->listener, &m->to);
+    flow_handed(p, CONTAINER(p->sock, struct listener, src)->index, &m->to);
 }

@@ -4,11 +4,20 @@
 
 #include "daemon/tunnel.h"
 
-int server_open(struct tunnel *t);                      /* binds the port range. 0, -errno */
+/* Listens on the sockets from now on; those of before go on for the sessions that use them. 0, -errno. */
+int server_open(struct tunnel *t, struct sockets *s);
 void server_close(struct tunnel *t);
+void server_gone(struct io_src *src);                   /* one of its sockets is closed */
+void server_tune(const struct tunnel *t);               /* gives its sockets what dscp and sockbuf say */
 bool server_allows(const struct tunnel *t, const struct sockaddr_any *from); /* by allow and deny */
-/* One opened datagram of a run. */
-void server_route(struct tunnel *t, struct io_src *sock, const struct io_event *ev, unsigned key, struct bytes payload);
+/* Former listeners without a session go: mark all, mark those of each session (true: a former one), drop the rest. */
+void server_mark_unused(struct tunnel *t);
+bool server_mark_used(struct tunnel *t, const struct peer *p);
+void server_drop_unused(struct tunnel *t);
+struct listeners *server_set_of(const struct peer *p);
+/* One opened datagram of a run. The session of this worker that took it, or NULL. */
+struct peer *server_route(struct tunnel *t, struct io_src *sock, const struct io_event *ev, struct tunnel_key *key,
+                          struct bytes payload);
 /* The same for one that another worker opened and looked at. */
 void server_handed(struct tunnel *t, const struct mail_datagram *m, struct bytes payload);
 

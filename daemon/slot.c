@@ -247,7 +247,7 @@ static void try_dial(struct slot *s)
     struct tunnel *t = s->tunnel;
     unsigned below = s->aim == SLOT_BETTER ? s->at.rank : UINT_MAX;
     struct remote_pick to;
-    int k = remotes_pick(s->remotes, t->w, below, t->index, &to);
+    int k = remotes_pick(s->remotes, t->w, below, t->id, &to);
 
     if (k == NAME_WAIT)
         return;
@@ -347,9 +347,9 @@ void slot_take(struct slot *s, int fd)
 
 void slot_renew(struct slot *s)
 {
-    if (!s->peer)
-        return;
-    s->aim = SLOT_RENEW;
+    drop_trial(s);
+    if (s->peer)
+        s->aim = SLOT_RENEW;
     s->dial_at = worker_of(s)->now;
     slot_step(s);
 }
@@ -378,6 +378,30 @@ void slot_way_changed(struct slot *s, struct peer *p)
     s->dial_at = now;
     worker_cancel(worker_of(s), &s->timer);
     worker_set(worker_of(s), &s->timer, now); /* not at once: the caller walks the list of sessions */
+}
+
+void slot_move(struct slot *to, struct slot *from)
+{
+    struct slot fresh = *to;
+
+    worker_cancel(worker_of(from), &from->timer);
+    *to = *from;
+    to->timer = fresh.timer;
+    set_timer(to);
+}
+
+void slot_dissolve(struct slot *s, void (*take)(struct slot *s, int fd))
+{
+    struct peer *p = s->peer;
+
+    worker_cancel(worker_of(s), &s->timer);
+    drop_trial(s);
+    s->peer = NULL;
+    if (p)
+        peer_retire(p);
+    for (unsigned i = 0; i < s->n_fds; i++)
+        take(s, s->fds[i]);
+    free(s->fds);
 }
 
 /* ---- what happens to sessions ---- */

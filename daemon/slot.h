@@ -45,6 +45,10 @@ void slot_step(struct slot *s);
 /* Its session p, or one it had, would leave from another address if it were dialled now. A server of our kind follows it
  * there; toward another a successor is dialled. */
 void slot_way_changed(struct slot *s, struct peer *p);
+/* It goes on in another place of memory, which slot_init() has prepared. */
+void slot_move(struct slot *to, struct slot *from);
+/* It is no more: its session ends with its streams, what waits is given to take(). */
+void slot_dissolve(struct slot *s, void (*take)(struct slot *s, int fd));
 /* A successor is to be looked for; the session it has goes on with its streams. */
 void slot_renew(struct slot *s);
 

@@ -16,34 +16,41 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { TIDY_MS = 1000 }; /* between looks for what nobody uses any more */
 enum { RUN_MAX = 1024 }; /* datagrams in one run at most: 64 KiB of the smallest that could pass */
 
-int tunnel_new(struct tunnel **tp, struct worker *w, unsigned index)
+/* ---- beginning and end ---- */
+
+static void on_tidy(struct timer *tm);
+
+int tunnel_new(struct worker *w, struct plan *plan)
 {
-    const struct conf_profile *c = &w->sh->conf->profiles[index];
     struct tunnel *t = calloc(1, sizeof *t);
     int r;
 
     if (!t)
         return err_here(-ENOMEM);
     t->w = w;
-    t->conf = c;
-    t->index = index;
-    t->steer = w->sh->steers[index];
+    t->id = plan->id;
+    t->plan = plan_ref(plan);
+    t->conf = &plan->conf;
+    t->stats = plan->stats[w->id];
+    t->findings = plan->findings[w->id];
+    t->tidy.fire = on_tidy;
+    list_init(&t->old);
     list_init(&t->waiting);
+    list_init(&t->node);
     peers_init(&t->peers, w->sh->hash_seed);
-    t->stats = aligned_alloc(64, (sizeof *t->stats + 63) / 64 * 64);
-    t->findings = findings_new();
-    r = t->stats && t->findings ? cipher_new(&t->ciphers[0], c->crypt, w->sh->keys[index][0]) : -ENOMEM;
-    if (!r && c->oldkey.text)
-        r = cipher_new(&t->ciphers[1], c->crypt, w->sh->keys[index][1]);
+    r = worker_enter(w, t);
     if (r) {
         tunnel_free(t);
-        return err_say(r < 0 ? r : -EINVAL, "%s: cipher %s", c->name, c->crypt);
+        return err_pass(r);
     }
-    memset(t->stats, 0, sizeof *t->stats);
-    r = c->role == CONF_SERVER ? server_open(t) : client_new(&t->client, t);
-    *tp = t; /* also on failure: what was opened must be closed in turn */
+    r = keyring_set(&t->keys, plan);
+    if (!r)
+        r = t->conf->role == CONF_SERVER ? server_open(t, plan->sockets) : client_new(&t->client, t);
+    if (r)
+        tunnel_close(t);
     return r;
 }
 
@@ -51,32 +58,46 @@ struct tunnel *tunnel_free(struct tunnel *t)
 {
     if (!t)
         return NULL;
+    list_del(&t->node);
     client_free(t->client);
-    free(t->listeners);
     peers_fini(&t->peers);
-    cipher_free(t->ciphers[0]);
-    cipher_free(t->ciphers[1]);
-    findings_free(t->findings);
-    free(t->stats);
+    keyring_fini(&t->keys);
+    plan_put(t->plan);
     free(t);
     return NULL;
 }
 
 void tunnel_close(struct tunnel *t)
 {
+    struct worker *w = t->w;
     struct peer *p;
 
     while ((p = LIST_FIRST(&t->peers.all, struct peer, all)))
         peer_close(p, NULL);
+    worker_cancel(w, &t->tidy);
     if (t->client)
         client_close(t->client);
     else
         server_close(t);
+    w->tunnels[(uint32_t)t->id] = NULL;
+    w->batch_key = NULL;
+    w->batch_tunnel = NULL;
+    t->closing = true;
+    list_del(&t->node);
+    list_push(&w->closing, &t->node);
+    if (!t->n_srcs)
+        tunnel_free(t);
+}
+
+void tunnel_src_gone(struct tunnel *t)
+{
+    if (--t->n_srcs == 0 && t->closing)
+        tunnel_free(t);
 }
 
 void tunnel_drain(struct tunnel *t, bool on)
 {
-    if (t->draining == on)
+    if (t->draining == on || (t->retired && !on))
         return;
     t->draining = on;
     if (t->client)
@@ -86,77 +107,242 @@ void tunnel_drain(struct tunnel *t, bool on)
     }
 }
 
-/* ---- in ---- */
+/* ---- changes ---- */
 
-static void take(struct tunnel *t, struct io_src *sock, const struct io_event *ev, unsigned key,
-                 const struct cipher_pkt *v)
+void peer_retire(struct peer *p)
 {
-    const struct cipher *c = t->ciphers[key];
-    struct bytes payload = bytes_of(v->p + cipher_head(c), v->len - cipher_head(c) - cipher_tail(c));
-
-    if (sock->kind == SRC_PEER) {
-        struct peer *p = CONTAINER(sock, struct peer, src);
-
-        p->heard = true;
-        session_input(p->session, payload, t->w->now);
-        worker_touch(t->w, p);
+    if (p->retired)
         return;
-    }
-    server_route(t, sock, ev, key, payload);
+    p->retired = true;
+    worker_touch(p->tunnel->w, p);
 }
 
-/* Tries the datagrams that the key did not open with the old one, from the copy; in their own place, since what they hold
- * is lent until the turn ends, and the copy lasts no longer than this run. Returns how many that does not open. */
-static unsigned take_old(struct tunnel *t, struct io_src *sock, const struct io_event *ev, const struct cipher_pkt *v,
-                         unsigned n)
+void tunnel_retire(struct tunnel *t)
 {
+    if (t->retired)
+        return;
+    t->retired = true;
+    tunnel_drain(t, true);
+    list_push(&t->w->leaving, &t->node);
+    t->w->look_leaving = true;
+}
+
+static bool is_current(const struct keyring *k, const struct tunnel_key *key)
+{
+    for (unsigned i = 0; i < k->n_current; i++)
+        if (k->v[i] == key)
+            return true;
+    return false;
+}
+
+/* Sessions under a former key or listen address end with their streams; what none uses any more goes. */
+static void tidy(struct tunnel *t)
+{
+    for (unsigned i = 0; i < t->keys.n; i++)
+        t->keys.v[i]->used = false;
+    server_mark_unused(t);
+    LIST_EACH(p, &t->peers.all, struct peer, all) {
+        bool old = !is_current(&t->keys, p->key);
+
+        p->key->used = true;
+        if (!t->client)
+            old = server_mark_used(t, p) || old;
+        if (old && !t->client && !smux_streams(session_smux(p->session)))
+            peer_retire(p);
+    }
+    worker_flush(t->w);
+    t->w->batch_key = NULL;
+    keyring_drop_unused(&t->keys);
+    server_drop_unused(t);
+    if (t->keys.n > t->keys.n_current || !list_empty(&t->old))
+        worker_set(t->w, &t->tidy, tick_add_ms(t->w->now, TIDY_MS));
+}
+
+static void on_tidy(struct timer *tm)
+{
+    tidy(CONTAINER(tm, struct tunnel, tidy));
+}
+
+/* Too many former keys have sessions: those of the oldest end. */
+static void end_oldest_key(struct tunnel *t)
+{
+    const struct tunnel_key *oldest = t->keys.v[t->keys.n - 1];
+
+    LIST_EACH(p, &t->peers.all, struct peer, all) {
+        if (p->key == oldest)
+            peer_close(p, "its key has been replaced too often");
+    }
+    tidy(t);
+}
+
+/* Gives the sessions, and their sockets, what counts at once. */
+static void retune(struct tunnel *t, const struct conf_profile *was)
+{
+    const struct conf_profile *c = t->conf;
+    bool socks = c->dscp != was->dscp || c->sockbuf != was->sockbuf;
+
+    LIST_EACH(p, &t->peers.all, struct peer, all) {
+        struct session_params sp = params_session(c, p->key->cipher);
+
+        session_retune(p->session, &sp, t->w->now);
+        worker_touch(t->w, p);
+        if (socks && p->src.fd >= 0)
+            net_udp_tune(p->src.fd, c->sockbuf, (uint8_t)c->dscp);
+        if (socks && p->flow)
+            net_udp_tune(p->flow->src.fd, c->sockbuf, (uint8_t)c->dscp);
+    }
+    if (socks && !t->client)
+        server_tune(t);
+}
+
+/* The keys and sockets of a plan. 0, -errno. */
+static int take_parts(struct tunnel *t, const struct plan *plan)
+{
+    int r = 0;
+
+    if (t->client)
+        r = client_listen(t->client, plan->sockets);
+    else if (!t->listeners || t->listeners->sockets != plan->sockets)
+        r = server_open(t, plan->sockets);
+    if (r)
+        return r;
+    r = keyring_set(&t->keys, plan);
+    if (r == KEYRING_FULL)
+        tidy(t);
+    while (r == KEYRING_FULL && (r = keyring_set(&t->keys, plan)) == KEYRING_FULL)
+        end_oldest_key(t);
+    if (!r && t->client)
+        r = client_follow(t->client, &plan->conf);
+    return r;
+}
+
+int tunnel_change(struct tunnel *t, struct plan *plan)
+{
+    struct plan *was = t->plan;
+    int r = take_parts(t, plan);
+
+    if (r) {
+        log_error("%s: the new configuration cannot be taken over: %s", t->conf->name, err_text());
+        return r;
+    }
+    t->plan = plan_ref(plan);
+    t->conf = &plan->conf;
+    if (t->retired) {
+        t->retired = t->draining = false;
+        list_del(&t->node);
+    }
+    if (t->client)
+        client_change(t->client, plan->renew);
+    else if (!addr_text_equal(&t->conf->target, &was->conf.target))
+        name_change(&t->target);
+    retune(t, &was->conf);
+    plan_put(was);
+    tidy(t);
+    return 0;
+}
+
+/* ---- in ---- */
+
+static struct bytes payload_of(const struct cipher *c, const struct cipher_pkt *v)
+{
+    return bytes_of(v->p + cipher_head(c), v->len - cipher_head(c) - cipher_tail(c));
+}
+
+static void count_bad(struct tunnel *t, const struct io_src *sock, const struct io_event *ev, unsigned n)
+{
+    if (!n)
+        return;
+    stat_add(&t->stats->in_csum_errors, n);
+    diagnose_unopened(t, sock, &ev->from, n);
+}
+
+/* A run for a client's session, from its own socket. */
+static void receive_peer(struct peer *p, const struct io_event *ev, struct cipher_pkt *v, unsigned n)
+{
+    struct tunnel *t = p->tunnel;
+    struct cipher *c = p->key->cipher;
     unsigned bad = 0;
 
+    cipher_open(c, v, n);
     for (unsigned i = 0; i < n; i++) {
-        struct cipher_pkt one = {.p = v[i].p, .len = v[i].len};
-
-        if (v[i].ok)
+        if (!v[i].ok) {
+            bad++;
             continue;
-        memcpy(one.p, t->w->scratch + (one.p - ev->data), one.len);
-        cipher_open(t->ciphers[1], &one, 1);
-        if (one.ok)
-            take(t, sock, ev, 1, &one);
-        else
+        }
+        p->heard = true;
+        session_input(p->session, payload_of(c, &v[i]), t->w->now);
+        worker_touch(t->w, p);
+    }
+    count_bad(t, &p->src, ev, bad);
+}
+
+/* Tries a datagram with all keys but the first, on copies. False: none opens it. */
+static bool receive_old(struct tunnel *t, struct io_src *sock, const struct io_event *ev, struct bytes dgram)
+{
+    uint8_t copy[CIPHER_PKT_MAX];
+    struct cipher_pkt one = {.p = copy, .len = (uint32_t)dgram.len};
+    struct peer *p;
+
+    for (unsigned k = 1; k < t->keys.n && dgram.len <= sizeof copy; k++) {
+        struct cipher *c = keyring_cipher(t->keys.v[k], t->conf->name);
+
+        memcpy(copy, dgram.p, dgram.len);
+        if (c)
+            cipher_open(c, &one, 1);
+        if (!one.ok)
+            continue;
+        p = server_route(t, sock, ev, t->keys.v[k], payload_of(c, &one));
+        if (p)
+            session_settle(p->session); /* the copy goes */
+        return true;
+    }
+    return false;
+}
+
+/* A run that came to a server's port. */
+static void receive_server(struct tunnel *t, struct io_src *sock, const struct io_event *ev, struct cipher_pkt *v,
+                           unsigned n)
+{
+    struct cipher *c = keyring_cipher(t->keys.v[0], t->conf->name);
+    uint8_t *whole = NULL;
+    unsigned bad = 0;
+
+    if (t->keys.n > 1) { /* what does not open is spoilt */
+        if (!t->w->scratch)
+            t->w->scratch = malloc(UINT16_MAX + 1);
+        whole = t->w->scratch ? memcpy(t->w->scratch, ev->data, ev->len) : NULL;
+    }
+    if (c)
+        cipher_open(c, v, n);
+    for (unsigned i = 0; i < n; i++) {
+        if (v[i].ok)
+            server_route(t, sock, ev, t->keys.v[0], payload_of(c, &v[i]));
+        else if (!whole || !receive_old(t, sock, ev, bytes_of(whole + (v[i].p - ev->data), v[i].len)))
             bad++;
     }
-    return bad;
+    count_bad(t, sock, ev, bad);
 }
 
 void tunnel_receive(struct tunnel *t, struct io_src *sock, const struct io_event *ev)
 {
     struct cipher_pkt v[RUN_MAX];
-    unsigned n = 0, bad = 0;
+    unsigned n = 0;
 
-    if (sock->kind == SRC_FLOW) /* strangers may stand in it, too */
-        sock = &t->listeners[CONTAINER(sock, struct listener, src)->index].src;
+    if (sock->kind == SRC_FLOW) { /* strangers may stand in it, too */
+        struct listener *l = CONTAINER(sock, struct listener, src);
+
+        sock = &l->set->v[l->index].src;
+    }
     if (sock->kind == SRC_LISTENER && !server_allows(t, &ev->from)) {
         stat_add(&t->stats->refused_access, 1);
         return;
     }
     for (uint32_t at = 0; at < ev->len && n < RUN_MAX; at += ev->seg)
         v[n++] = (struct cipher_pkt){.p = ev->data + at, .len = MIN(ev->seg, ev->len - at)};
-    if (t->ciphers[1] && !t->w->scratch)
-        t->w->scratch = malloc(UINT16_MAX + 1);
-    if (t->ciphers[1] && t->w->scratch)
-        memcpy(t->w->scratch, ev->data, ev->len);
-    cipher_open(t->ciphers[0], v, n);
-    for (unsigned i = 0; i < n; i++) {
-        if (v[i].ok)
-            take(t, sock, ev, 0, &v[i]);
-        else
-            bad++;
-    }
-    if (bad && t->ciphers[1] && t->w->scratch)
-        bad = take_old(t, sock, ev, v, n);
-    if (!bad)
-        return;
-    stat_add(&t->stats->in_csum_errors, bad);
-    diagnose_unopened(t, sock, &ev->from, bad);
+    if (sock->kind == SRC_PEER)
+        receive_peer(CONTAINER(sock, struct peer, src), ev, v, n);
+    else
+        receive_server(t, sock, ev, v, n);
 }
 
 void tunnel_receive_failed(struct tunnel *t, struct io_src *sock, int err)
@@ -243,14 +429,16 @@ static void on_timer(struct timer *tm)
     worker_touch(p->tunnel->w, p);
 }
 
-struct peer *peer_new(struct tunnel *t, uint32_t conv, bool is_client)
+struct peer *peer_new(struct tunnel *t, struct tunnel_key *key, uint32_t conv, bool is_client)
 {
-    struct session_params sp = params_session(t->conf, t->ciphers[0]);
-    struct peer *p = calloc(1, sizeof *p);
+    struct cipher *c = keyring_cipher(key, t->conf->name);
+    struct peer *p = c ? calloc(1, sizeof *p) : NULL;
+    struct session_params sp;
     struct worker *w = t->w;
 
     if (!p)
         return NULL;
+    sp = params_session(t->conf, c);
     sp.conv = conv;
     sp.pool = w->pool;
     sp.stats = t->stats;
@@ -260,6 +448,9 @@ struct peer *peer_new(struct tunnel *t, uint32_t conv, bool is_client)
         return NULL;
     }
     p->tunnel = t;
+    p->key = key;
+    p->qppcount = t->conf->qpp ? t->conf->qppcount : 0;
+    p->qppgeneration = t->conf->qppgeneration;
     p->id = w->next_peer++;
     p->timer.fire = on_timer;
     p->expires = p->dies = TICK_NEVER;
@@ -320,11 +511,12 @@ void peer_close(struct peer *p, const char *why)
     else
         graves_add(&t->peers, session_conv(p->session), &p->remote, w->now);
     if (p->limited)
-        limits_give(w->sh->limits, t->index, p->ip);
+        limits_give(w->sh->limits, t->id, p->ip);
     peers_del(&t->peers, p);
     p->session = session_free(p->session);
     stat_sub(&t->stats->curr_estab, 1);
     w->n_peers--;
+    w->look_leaving = w->look_leaving || t->retired;
     if (p->src.fd >= 0)
         w->ops->del(w->io, &p->src);
     else
@@ -365,12 +557,6 @@ void peer_serve(struct peer *p)
     worker_set(w, &p->timer, tick_min(session_deadline(p->session, w->now), p->dies));
     if (t->client)
         client_served(t->client, p); /* p may be gone */
-}
-
-void peer_retire(struct peer *p)
-{
-    p->retired = true;
-    worker_touch(p->tunnel->w, p);
 }
 
 const char *peer_text(const struct peer *p)

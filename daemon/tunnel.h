@@ -3,6 +3,7 @@
 #ifndef DAEMON_TUNNEL_H
 #define DAEMON_TUNNEL_H
 
+#include "daemon/keyring.h"
 #include "daemon/name.h"
 #include "daemon/net.h"
 #include "daemon/peers.h"
@@ -11,39 +12,59 @@
 
 struct client;
 struct findings;
-struct steer;
 
 struct listener {                 /* server: one UDP socket of the port range, or a connected one beside it (flow.h) */
     struct io_src src;
+    struct listeners *set;
+    unsigned index;               /* of the port */
+};
+
+struct listeners {                /* server: this worker's sockets of one listen address */
     struct tunnel *tunnel;
-    unsigned index;
+    struct sockets *sockets;      /* a reference */
+    struct list node;             /* in tunnel.old */
+    unsigned n, n_srcs;           /* in use; not yet IO_GONE */
+    bool used;                    /* by a session: while looking for those that are not */
+    struct listener v[];
 };
 
 struct tunnel {
     struct worker *w;
-    const struct conf_profile *conf;
-    unsigned index;
+    uint64_t id;                  /* the same in every worker, see plan.h */
+    struct plan *plan;            /* a reference */
+    const struct conf_profile *conf; /* the plan's */
     struct stats *stats;          /* read by other threads */
-    struct cipher *ciphers[2];    /* key, oldkey (or NULL) */
+    struct keyring keys;
     struct peers peers;
-    struct steer *steer;          /* server with several workers, who share it; else NULL */
-    struct listener *listeners;   /* server */
-    unsigned n_listeners;
     struct findings *findings;    /* what does not fit; read by other threads */
+    struct listeners *listeners;  /* server */
+    struct list old;              /* listeners of former addresses, while sessions use them */
+    struct timer tidy;            /* looks for old keys and listeners that nobody uses */
     struct name target;           /* server: addresses of the target */
     struct list waiting;          /* relays that wait for them */
     struct client *client;        /* client */
     struct tick disowned;         /* server: see server.c */
     bool draining;                /* takes no new sessions and streams; a session ends with its last stream */
     struct trouble trouble;
+    bool retired;                 /* its profile was removed: it drains, and goes with its last session */
+    bool closing;                 /* to be freed with the last of ... */
+    unsigned n_srcs;              /* its own descriptors that are not yet IO_GONE */
+    struct list node;             /* in worker.leaving while retired, in worker.closing */
 };
 
-int tunnel_new(struct tunnel **tp, struct worker *w, unsigned index); /* 0, -errno */
+/* Enters it into w's table. 0, -errno: what was opened is closing. */
+int tunnel_new(struct worker *w, struct plan *plan);
 struct tunnel *tunnel_free(struct tunnel *t);         /* its sockets must be gone */
-/* Closes sockets and sessions; what they hold is freed as IO_GONE arrives. */
+/* Closes sockets and sessions. Freed as the last IO_GONE arrives, at once if there is nothing to wait for. */
 void tunnel_close(struct tunnel *t);
 /* Takes no new sessions and streams, or does again. */
 void tunnel_drain(struct tunnel *t, bool on);
+/* Another plan of the same id: live keys count at once, the rest for new sessions. 0, -errno (told): it runs as it was. */
+int tunnel_change(struct tunnel *t, struct plan *plan);
+/* The profile is no more: takes no new sessions and streams; sessions end with their streams, and it with them. */
+void tunnel_retire(struct tunnel *t);
+/* One of its own descriptors is gone. */
+void tunnel_src_gone(struct tunnel *t);
 
 /* A run of datagrams from a socket. */
 void tunnel_receive(struct tunnel *t, struct io_src *sock, const struct io_event *ev);
@@ -57,7 +78,7 @@ void tunnel_send(struct tunnel *t, const struct packet_batch *b);
 
 /* ---- sessions ---- */
 /* A session on top of conv, with its own timer, not yet in any table. NULL: no memory. */
-struct peer *peer_new(struct tunnel *t, uint32_t conv, bool is_client);
+struct peer *peer_new(struct tunnel *t, struct tunnel_key *key, uint32_t conv, bool is_client);
 /* Ends it: every stream is reset, its local side too. Freed when its socket is. */
 void peer_close(struct peer *p, const char *why);
 /* What is due: events of its streams, datagrams, timer. Called once a turn for touched peers. */

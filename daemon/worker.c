@@ -8,6 +8,7 @@
 #include "daemon/relay.h"
 #include "daemon/report.h"
 #include "daemon/server.h"
+#include "daemon/slot.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -61,12 +62,12 @@ void worker_flush(struct worker *w)
 {
     if (!w->batch.n)
         return;
-    packet_batch_seal(&w->batch, w->batch_tunnel->ciphers[w->batch_key], &w->nonce);
+    packet_batch_seal(&w->batch, w->batch_key->cipher, &w->nonce);
     tunnel_send(w->batch_tunnel, &w->batch);
     packet_batch_reset(&w->batch);
 }
 
-struct packet_batch *worker_batch(struct worker *w, struct tunnel *t, unsigned key)
+struct packet_batch *worker_batch(struct worker *w, struct tunnel *t, struct tunnel_key *key)
 {
     if (w->batch_tunnel != t || w->batch_key != key || !packet_batch_fits(&w->batch))
         worker_flush(w);
@@ -99,6 +100,33 @@ static void watch_memory(struct worker *w)
         worker_set(w, &w->age, tick_add_ms(w->now, AGE_MS));
 }
 
+struct tunnel *worker_tunnel(const struct worker *w, uint64_t id)
+{
+    uint32_t slot = (uint32_t)id;
+    struct tunnel *t = slot < w->n_tunnels ? w->tunnels[slot] : NULL;
+
+    return t && t->id == id ? t : NULL;
+}
+
+int worker_enter(struct worker *w, struct tunnel *t)
+{
+    uint32_t slot = (uint32_t)t->id, n = MAX(w->n_tunnels, 16u);
+    struct tunnel **v;
+
+    while (n <= slot)
+        n *= 2;
+    if (n > w->n_tunnels) {
+        v = reallocarray(w->tunnels, n, sizeof(struct tunnel *));
+        if (!v)
+            return err_here(-ENOMEM);
+        memset(v + w->n_tunnels, 0, (n - w->n_tunnels) * sizeof(struct tunnel *));
+        w->tunnels = v;
+        w->n_tunnels = n;
+    }
+    w->tunnels[slot] = t;
+    return 0;
+}
+
 /* ---- events ---- */
 
 static struct tunnel *tunnel_of(struct io_src *s)
@@ -106,7 +134,7 @@ static struct tunnel *tunnel_of(struct io_src *s)
     switch (s->kind) {
     case SRC_LISTENER:
     case SRC_FLOW:
-        return CONTAINER(s, struct listener, src)->tunnel;
+        return CONTAINER(s, struct listener, src)->set->tunnel;
     default:
         return CONTAINER(s, struct peer, src)->tunnel;
     }
@@ -122,6 +150,9 @@ static void on_gone(struct worker *w, struct io_src *s)
     case SRC_RELAY:
         relay_gone(relay_of_src(s));
         break;
+    case SRC_LISTENER:
+        server_gone(s);
+        break;
     case SRC_FLOW:
         flow_gone(s);
         break;
@@ -129,7 +160,7 @@ static void on_gone(struct worker *w, struct io_src *s)
         client_gone(s);
         break;
     default:
-        break; /* part of the worker or the tunnel */
+        break; /* part of the worker */
     }
 }
 
@@ -137,8 +168,12 @@ static void on_answers(struct worker *w)
 {
     struct resolve_result res;
 
-    while (resolver_next(w->resolver, &res))
-        tunnel_on_resolved(w->tunnels[res.token], &res);
+    while (resolver_next(w->resolver, &res)) {
+        struct tunnel *t = worker_tunnel(w, res.token);
+
+        if (t)
+            tunnel_on_resolved(t, &res);
+    }
 }
 
 static void on_event(struct worker *w, struct io_event *ev)
@@ -182,40 +217,93 @@ static void on_event(struct worker *w, struct io_event *ev)
 
 /* ---- letters ---- */
 
+/* To main, which never waits for us, so there will be room. */
+static void tell_main(struct worker *w, enum mail_type type, struct bytes rec)
+{
+    while (post_put(w->sh->post, w->id, w->sh->n_workers, type, rec, bytes_of(NULL, 0))) {
+        post_publish(w->sh->post, w->id);
+        sched_yield();
+    }
+}
+
+/* Tunnels added, changed and removed. Count of those that could not follow. */
+static unsigned adopt(struct worker *w, const struct edition *e)
+{
+    unsigned failed = 0;
+
+    for (unsigned i = 0; i < e->n; i++) {
+        struct plan *p = e->v[i].plan;
+        struct tunnel *t = worker_tunnel(w, p->id);
+
+        if (e->v[i].remove && t)
+            tunnel_retire(t);
+        else if (!e->v[i].remove && (t ? tunnel_change(t, p) : tunnel_new(w, p)))
+            failed++;
+    }
+    return failed;
+}
+
+static void on_edition(struct worker *w, const struct edition *e)
+{
+    struct mail_moved m = {.worker = w->id, .number = e->number, .failed = adopt(w, e)};
+
+    tell_main(w, MAIL_MOVED, bytes_of(&m, sizeof m));
+}
+
+static void on_datagram(struct worker *w, struct bytes rec)
+{
+    const struct mail_datagram *m = (const void *)rec.p;
+    struct tunnel *t = worker_tunnel(w, m->tunnel);
+
+    if (t)
+        server_handed(t, m, bytes_of(rec.p + sizeof *m, rec.len - sizeof *m));
+}
+
+static void on_stream(struct worker *w, const struct mail_stream *m)
+{
+    struct tunnel *t = worker_tunnel(w, m->tunnel);
+
+    if (t && t->client)
+        client_take(t->client, m->slot, m->fd);
+    else
+        slot_refuse(m->fd);
+}
+
 static void on_letter(struct worker *w, enum mail_type type, struct bytes rec)
 {
     switch (type) {
-    case MAIL_DATAGRAM: {
-        const struct mail_datagram *m = (const void *)rec.p;
-
-        server_handed(w->tunnels[m->tunnel], m, bytes_of(rec.p + sizeof *m, rec.len - sizeof *m));
+    case MAIL_DATAGRAM:
+        on_datagram(w, rec);
         break;
-    }
-    case MAIL_STREAM: {
-        const struct mail_stream *m = (const void *)rec.p;
-
-        client_take(w->tunnels[m->tunnel]->client, m->slot, m->fd);
+    case MAIL_STREAM:
+        on_stream(w, (const void *)rec.p);
         break;
-    }
     case MAIL_LIST:
         report_list(w, (const void *)rec.p);
+        break;
+    case MAIL_EDITION:
+        on_edition(w, ((const struct mail_edition *)(const void *)rec.p)->edition);
         break;
     case MAIL_DRAIN:
         w->draining = true;
         w->drain_until = ((const struct mail_drain *)(const void *)rec.p)->until;
         for (unsigned i = 0; i < w->n_tunnels; i++)
-            tunnel_drain(w->tunnels[i], true);
+            if (w->tunnels[i])
+                tunnel_drain(w->tunnels[i], true);
         break;
     case MAIL_NETWORK:
         for (unsigned i = 0; i < w->n_tunnels; i++)
-            tunnel_on_network(w->tunnels[i]);
+            if (w->tunnels[i])
+                tunnel_on_network(w->tunnels[i]);
         break;
     case MAIL_STOP:
         w->stop = true;
         break;
     case MAIL_PING:
-    case MAIL_LISTED:
-    case MAIL_ENDED: /* the last two are main's */
+    case MAIL_LISTED: /* this and the following are main's */
+    case MAIL_ENDED:
+    case MAIL_MOVED:
+    case MAIL_GONE:
         break;
     }
 }
@@ -269,6 +357,30 @@ static void publish(struct worker *w, bool worked)
         histogram_add(&s->turn, tick_since_us(io_now(), w->now));
 }
 
+/* Ends our part of removed tunnels that have no sessions any more. */
+static void end_leaving(struct worker *w)
+{
+    struct list over;
+
+    if (!w->look_leaving)
+        return;
+    w->look_leaving = false;
+    list_init(&over);
+    LIST_EACH(t, &w->leaving, struct tunnel, node) {
+        if (t->peers.count)
+            continue;
+        list_del(&t->node);
+        list_push(&over, &t->node);
+    }
+    for (struct tunnel *t; (t = LIST_FIRST(&over, struct tunnel, node));) {
+        struct mail_gone m = {.tunnel = t->id, .worker = w->id};
+
+        list_del(&t->node);
+        tunnel_close(t);
+        tell_main(w, MAIL_GONE, bytes_of(&m, sizeof m));
+    }
+}
+
 /* One turn. 0, -errno: I/O is broken. */
 static int turn(struct worker *w, struct tick until)
 {
@@ -290,6 +402,7 @@ static int turn(struct worker *w, struct tick until)
     read_letters(w);
     fire_timers(w);
     serve_touched(w);
+    end_leaving(w);
     watch_memory(w);
     post_publish(w->sh->post, w->id);
     publish(w, n || sleep);
@@ -305,6 +418,8 @@ static bool drained(struct worker *w)
     if (w->n_relays)
         return false;
     for (unsigned i = 0; i < w->n_tunnels; i++) {
+        if (!w->tunnels[i])
+            continue;
         LIST_EACH(p, &w->tunnels[i]->peers.all, struct peer, all) {
             if (!session_is_drained(p->session))
                 return false;
@@ -317,7 +432,8 @@ static bool drained(struct worker *w)
 static void wind_up(struct worker *w)
 {
     for (unsigned i = 0; i < w->n_tunnels; i++)
-        tunnel_close(w->tunnels[i]);
+        if (w->tunnels[i])
+            tunnel_close(w->tunnels[i]);
     worker_flush(w);
     if (w->answers.fd >= 0)
         w->ops->del(w->io, &w->answers);
@@ -368,19 +484,12 @@ static int open_parts(struct worker *w)
 /* Everything the worker needs, opened by its own thread: a ring belongs to the thread that made it. */
 static int begin(struct worker *w)
 {
-    const struct conf *c = w->sh->conf;
+    const struct edition *e = w->sh->first;
     int r = open_parts(w);
 
-    if (r)
-        return err_pass(r);
-    w->tunnels = calloc(c->n_profiles, sizeof(struct tunnel *));
-    if (!w->tunnels)
-        return err_here(-ENOMEM);
-    for (unsigned i = 0; i < c->n_profiles && !r; i++) {
-        r = tunnel_new(&w->tunnels[i], w, i);
-        w->n_tunnels += w->tunnels[i] != NULL;
-    }
-    return r;
+    for (unsigned i = 0; i < e->n && !r; i++)
+        r = tunnel_new(w, e->v[i].plan);
+    return r ? err_pass(r) : 0;
 }
 
 static void *run(void *arg)
@@ -413,12 +522,11 @@ static void *run(void *arg)
  * put threads that wake each other on one CPU, but fewer workers must be able to make way for other programs. */
 static bool choose_cpu(const struct worker *w, unsigned *cpu)
 {
-    const struct conf_global *g = &w->sh->conf->global;
     unsigned nth = w->id;
     cpu_set_t set;
 
-    if (g->n_cpus) {
-        *cpu = g->cpus[w->id % g->n_cpus];
+    if (w->sh->n_cpus) {
+        *cpu = w->sh->cpus[w->id % w->sh->n_cpus];
         return true;
     }
     if (w->sh->n_workers == 1 || sched_getaffinity(0, sizeof set, &set) ||
@@ -458,6 +566,8 @@ int worker_start(struct worker **wp, struct shared *sh, unsigned id)
     w->wake.fd = w->answers.fd = -1;
     list_init(&w->dirty);
     w->age.fire = give_back;
+    list_init(&w->leaving);
+    list_init(&w->closing);
     sem_init(&w->ready, 0, 0);
     r = pthread_create(&w->thread, NULL, run, w);
     if (r) {
@@ -478,11 +588,6 @@ const struct worker_stats *worker_stats(const struct worker *w)
     return w ? &w->stats : NULL;
 }
 
-const struct stats *worker_profile_stats(const struct worker *w, unsigned profile)
-{
-    return w && profile < w->n_tunnels ? w->tunnels[profile]->stats : NULL;
-}
-
 struct worker *worker_free(struct worker *w)
 {
     if (!w)
@@ -490,8 +595,8 @@ struct worker *worker_free(struct worker *w)
     pthread_join(w->thread, NULL);
     if (w->io)
         w->ops->close(w->io);
-    for (unsigned i = 0; i < w->n_tunnels; i++)
-        tunnel_free(w->tunnels[i]);
+    for (struct tunnel *t; (t = LIST_FIRST(&w->closing, struct tunnel, node));)
+        tunnel_free(t);
     free(w->tunnels);
     resolver_client_free(w->resolver);
     packet_batch_fini(&w->batch);

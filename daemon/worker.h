@@ -16,19 +16,19 @@
 #include <pthread.h>
 #include <semaphore.h>
 
+struct edition;
 struct tunnel;
+struct tunnel_key;
 struct peer;
-struct steer;
-struct qpp;
 
-/* What all threads of the process share. Built by main before the workers start; constant afterwards. */
+/* What all threads of the process share. Built by main before the workers start; constant afterwards, but for conf. */
 struct shared {
-    const struct conf *conf;
-    const uint8_t (*keys)[2][32]; /* per profile: derived key, derived old key */
-    struct qpp *(*qpps)[2];       /* per profile: pads of the key, of the old key; NULL without qpp */
+    const struct conf *conf;      /* main's: a reload replaces it */
+    const struct edition *first;  /* the tunnels to start with */
     const struct io_ops *io;
+    const uint16_t *cpus;         /* to pin workers to; n_cpus 0: as choose_cpu() finds best */
+    unsigned n_cpus;
     struct limits *limits;
-    struct steer **steers;        /* per profile; NULL for clients, and where one worker has all */
     struct resolver *resolver;
     struct post *post;            /* all mailboxes */
     struct worker **workers;
@@ -73,14 +73,16 @@ struct worker {
     struct nonce_gen nonce;
     struct packet_batch batch;
     struct tunnel *batch_tunnel;  /* whose datagrams the batch holds, and by which of its keys they are sealed */
-    unsigned batch_key;
+    struct tunnel_key *batch_key;
     struct tick now;              /* of this turn */
     struct tick busy;             /* of the last turn with something to do */
     struct list dirty;            /* peers with something to do before the turn ends */
     struct io_src wake, answers;
     struct resolver_client *resolver;
-    struct tunnel **tunnels;      /* one per profile */
-    unsigned n_tunnels;
+    struct tunnel **tunnels;      /* by slot; NULL: none there */
+    unsigned n_tunnels;           /* slots */
+    struct list leaving, closing; /* tunnels of removed profiles; those of which something is still open */
+    bool look_leaving;            /* one of the former may be over */
     uint64_t next_peer;           /* id of the next session */
     unsigned n_peers, n_relays;   /* sessions, local connections */
     unsigned n_srcs;              /* descriptors not yet IO_GONE */
@@ -98,9 +100,7 @@ struct worker {
 int worker_start(struct worker **wp, struct shared *sh, unsigned id);
 /* Waits for its thread, which ends after MAIL_STOP, MAIL_DRAIN, or a failed start. */
 struct worker *worker_free(struct worker *w);
-/* For other threads, while the worker exists. NULL: none, or it has no such profile. */
-const struct worker_stats *worker_stats(const struct worker *w);
-const struct stats *worker_profile_stats(const struct worker *w, unsigned profile);
+const struct worker_stats *worker_stats(const struct worker *w); /* for other threads, while it exists. NULL: none */
 
 /* ---- for the parts of a worker ---- */
 void worker_touch(struct worker *w, struct peer *p); /* p has something to do before the turn ends */
@@ -111,8 +111,10 @@ int worker_add(struct worker *w, struct io_src *s, enum src_kind kind, int fd, i
 unsigned worker_of_conv(const struct shared *sh, uint32_t conv);
 /* Sends what is in the batch. */
 void worker_flush(struct worker *w);
-/* The batch, ready for datagrams of tunnel t under its key number `key`: flushed first if it holds others, or is full. */
-struct packet_batch *worker_batch(struct worker *w, struct tunnel *t, unsigned key);
+/* The batch, ready for datagrams of tunnel t under `key`: flushed first if it holds others, or is full. */
+struct packet_batch *worker_batch(struct worker *w, struct tunnel *t, struct tunnel_key *key);
+struct tunnel *worker_tunnel(const struct worker *w, uint64_t id); /* NULL: not here, or no more */
+int worker_enter(struct worker *w, struct tunnel *t);              /* into the table. 0, -ENOMEM */
 bool worker_is_tight(const struct worker *w);       /* memory: no new sessions */
 
 #endif

@@ -1,0 +1,152 @@
+/* daemon/edition.c - plans for what differs. */
+#include "daemon/edition.h"
+
+#include "core/base/err.h"
+
+#include <stdlib.h>
+
+/* The sockets of a profile: those its tunnel has, if they fit, else new ones. NULL: err_text() says why. */
+static struct sockets *get_sockets(const struct roster_entry *e, const struct conf_profile *c, unsigned n_workers)
+{
+    const struct sockets_params sp = {c, n_workers, (uint32_t)e->id % n_workers, e->held};
+    struct sockets *s = NULL;
+
+    if (e->plan && !e->removed && sockets_fit(e->plan->sockets, c))
+        return sockets_ref(e->plan->sockets);
+    return sockets_open(&s, &sp) ? NULL : s;
+}
+
+static int add_plan(struct edition *ed, const struct roster_entry *e, const struct conf_profile *c, bool renew,
+                    const struct edition_params *p)
+{
+    struct sockets *s = get_sockets(e, c, p->n_workers);
+    struct plan *plan;
+
+    if (!s)
+        return err_pass(-EADDRINUSE);
+    plan = plan_new(e->id, c, p->secrets, s);
+    if (!plan)
+        return err_here(-ENOMEM);
+    plan->stats = e->stats;
+    plan->findings = e->findings;
+    plan->renew = renew;
+    ed->v[ed->n++].plan = plan;
+    return 0;
+}
+
+/* What the workers have to do for one change. 0, -errno. */
+static int add_change(struct edition *ed, const struct conf_change *ch, struct roster_entry *const running[],
+                      const struct conf *c, const struct edition_params *p)
+{
+    struct roster_entry *e = ch->from == CONF_NONE ? roster_reserve(p->roster) : running[ch->from];
+    int r;
+
+    if (!e)
+        return err_here(-ENOMEM);
+    if (ch->to == CONF_NONE) {
+        if (e->removed)
+            return 0;
+        ed->v[ed->n].remove = true;
+        ed->v[ed->n++].plan = plan_ref(e->plan);
+        return 0;
+    }
+    if (!ch->differs && !e->removed)
+        return 0;
+    r = add_plan(ed, e, &c->profiles[ch->to], ch->renew, p);
+    if (r && ch->from == CONF_NONE)
+        roster_drop(p->roster, e);
+    return r;
+}
+
+/* Entries that run or drain, and their profiles. Count. */
+static unsigned list_running(struct roster *r, struct roster_entry **entries, const struct conf_profile **profiles)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < roster_slots(r); i++) {
+        struct roster_entry *e = roster_entry_at(r, i);
+
+        if (!e)
+            continue;
+        entries[n] = e;
+        profiles[n++] = e->conf;
+    }
+    return n;
+}
+
+/* A tunnel that drains was counted when its profile was removed: without a partner it is no news, with one it is added. */
+static void recount(struct conf_diff *d, struct roster_entry *const running[])
+{
+    for (unsigned i = 0; i < d->n; i++) {
+        const struct conf_change *ch = &d->v[i];
+
+        if (ch->from == CONF_NONE || !running[ch->from]->removed)
+            continue;
+        if (ch->to == CONF_NONE) {
+            d->removed--;
+            continue;
+        }
+        d->added++;
+        if (ch->differs)
+            d->changed--;
+        else
+            d->kept--;
+    }
+}
+
+int edition_new(struct edition **ep, struct conf_diff *d, const struct conf *c, const struct edition_params *p)
+{
+    unsigned slots = roster_slots(p->roster), n;
+    struct roster_entry **running = calloc(slots + 1u, sizeof(struct roster_entry *));
+    const struct conf_profile **profiles = calloc(slots + 1u, sizeof(struct conf_profile *));
+    struct edition *ed = NULL;
+    int r = -ENOMEM;
+
+    if (running && profiles) {
+        n = list_running(p->roster, running, profiles);
+        r = conf_diff(d, profiles, n, c);
+    }
+    if (!r && !(ed = calloc(1, sizeof *ed + d->n * sizeof ed->v[0]))) {
+        conf_diff_fini(d);
+        r = -ENOMEM;
+    }
+    if (ed)
+        ed->number = p->number;
+    for (unsigned i = 0; ed && i < d->n && !r; i++)
+        r = add_change(ed, &d->v[i], running, c, p);
+    if (!r)
+        recount(d, running);
+    else if (ed)
+        conf_diff_fini(d);
+    free(running);
+    free(profiles);
+    if (r) {
+        edition_abandon(ed, p->roster);
+        return ed ? err_pass(r) : err_here(r);
+    }
+    *ep = ed;
+    return 0;
+}
+
+void edition_abandon(struct edition *e, struct roster *r)
+{
+    for (unsigned i = 0; e && i < e->n; i++) {
+        struct roster_entry *x = roster_entry_at(r, (uint32_t)e->v[i].plan->id);
+
+        if (!x->plan)
+            roster_drop(r, x);
+    }
+    edition_free(e);
+}
+
+void edition_commit(struct edition *e, struct roster *r)
+{
+    for (unsigned i = 0; i < e->n; i++) {
+        struct roster_entry *x = roster_entry_at(r, (uint32_t)e->v[i].plan->id);
+
+        if (e->v[i].remove)
+            x->removed = true;
+        else
+            roster_set(r, x, e->v[i].plan);
+    }
+}

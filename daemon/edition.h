@@ -1,0 +1,20 @@
+/* daemon/edition.h - from a checked configuration to what the workers get: profiles compared with the tunnels there are,
+ * everything opened that is new. Until edition_commit() nothing that runs is touched. Main thread only. */
+#ifndef DAEMON_EDITION_H
+#define DAEMON_EDITION_H
+
+#include "conf/diff.h"
+#include "daemon/plan.h"
+#include "daemon/roster.h"
+
+struct edition_params {
+    struct roster *roster;
+    struct secrets *secrets;
+    unsigned n_workers, number;
+};
+/* 0; -errno: err_text() says what could not be opened; *d is the caller's on 0 only. */
+int edition_new(struct edition **ep, struct conf_diff *d, const struct conf *c, const struct edition_params *p);
+void edition_abandon(struct edition *e, struct roster *r);       /* instead of committing; frees e. NULL: nothing */
+void edition_commit(struct edition *e, struct roster *r);        /* the roster shows it from now on */
+
+#endif

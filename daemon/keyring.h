@@ -1,0 +1,33 @@
+/* daemon/keyring.h - the keys of one tunnel in one worker: those of its profile, then those that it had before and some
+ * session still uses. */
+#ifndef DAEMON_KEYRING_H
+#define DAEMON_KEYRING_H
+
+#include "daemon/plan.h"
+
+struct tunnel_key {
+    uint64_t id;                  /* the same in every worker: pass phrase and cipher */
+    const char *crypt;            /* a constant */
+    struct secret *secret;
+    struct cipher *cipher;        /* on demand */
+    bool used;                    /* by a session: while looking for those that are not */
+};
+
+enum { KEYRING_MAX = 8 };         /* each costs one more try for every datagram that the ones before do not open */
+
+struct keyring {                  /* zeroed: empty */
+    struct tunnel_key *v[KEYRING_MAX];
+    unsigned n, n_current;        /* v[0..n_current) are the profile's; v[0] is `key` */
+};
+
+/* Brings the keys of a plan to the front; the others stay behind them. 0, KEYRING_FULL (as it was), -ENOMEM. */
+enum { KEYRING_FULL = 1 };
+int keyring_set(struct keyring *k, const struct plan *p);
+void keyring_fini(struct keyring *k);
+struct tunnel_key *keyring_find(const struct keyring *k, uint64_t id); /* NULL: none */
+/* Its cipher, made now if this is the first use. NULL: it cannot be made (told). */
+struct cipher *keyring_cipher(struct tunnel_key *key, const char *who);
+/* Drops those of earlier plans that are not `used`. */
+void keyring_drop_unused(struct keyring *k);
+
+#endif

@@ -1,0 +1,50 @@
+/* daemon/plan.c - the lives of plans. */
+#include "daemon/plan.h"
+
+#include <stdlib.h>
+
+struct plan *plan_new(uint64_t id, const struct conf_profile *conf, struct secrets *secrets, struct sockets *sockets)
+{
+    struct plan *p = calloc(1, sizeof *p);
+
+    if (!p) {
+        sockets_put(sockets);
+        return NULL;
+    }
+    atomic_init(&p->refs, 1);
+    p->id = id;
+    p->sockets = sockets;
+    if (conf_profile_copy(&p->conf, conf))
+        return plan_put(p);
+    p->keys[0] = secrets_get(secrets, conf->key.text);
+    p->keys[1] = conf->oldkey.text ? secrets_get(secrets, conf->oldkey.text) : NULL;
+    if (!p->keys[0] || (conf->oldkey.text && !p->keys[1]))
+        return plan_put(p);
+    return p;
+}
+
+struct plan *plan_ref(struct plan *p)
+{
+    atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+    return p;
+}
+
+struct plan *plan_put(struct plan *p)
+{
+    if (!p || atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) > 1)
+        return NULL;
+    conf_profile_fini(&p->conf);
+    secret_put(p->keys[0]);
+    secret_put(p->keys[1]);
+    sockets_put(p->sockets);
+    free(p);
+    return NULL;
+}
+
+struct edition *edition_free(struct edition *e)
+{
+    for (unsigned i = 0; e && i < e->n; i++)
+        plan_put(e->v[i].plan);
+    free(e);
+    return NULL;
+}

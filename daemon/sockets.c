@@ -1,0 +1,203 @@
+/* daemon/sockets.c - binding and listening, on behalf of workers. */
+#include "daemon/sockets.h"
+
+#include "core/base/err.h"
+#include "daemon/log.h"
+#include "daemon/net.h"
+#include "daemon/steer.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static _Atomic uint32_t next_id;
+
+static const struct addr_text *address(const struct conf_profile *c)
+{
+    return c->role == CONF_SERVER ? &c->listen : &c->localaddr;
+}
+
+/* ---- server ---- */
+
+/* SO_REUSEPORT would let another process of the same user share the port unnoticed: so it is bound for ourselves alone
+ * first. 0, -errno. */
+static int claim(const struct net_udp_params *p)
+{
+    struct net_udp_params alone = *p;
+    unsigned tries = 0;
+    int fd;
+
+    alone.reuseport = false;
+    do
+        fd = net_udp_open(&alone, NULL);
+    while (net_bind_again(fd, &tries));
+    if (fd < 0)
+        return err_pass(fd);
+    close(fd);
+    return 0;
+}
+
+static bool is_held(const struct sockets *held, uint16_t port)
+{
+    for (; held; held = held->next)
+        if (port >= held->at.port_min && port <= held->at.port_max)
+            return true;
+    return false;
+}
+
+static int open_port(struct sockets *s, const struct sockets_params *sp, unsigned nth)
+{
+    const struct conf_profile *c = sp->conf;
+    uint16_t port = (uint16_t)(s->at.port_min + nth);
+    struct net_udp_params p = {.reuseport = true, .pktinfo = true, .sockbuf = c->sockbuf, .dscp = (uint8_t)c->dscp};
+    uint32_t got = 0;
+    int r;
+
+    if (net_bytes_in_name(s->at.host, port, &p.bind))
+        return err_say(-EINVAL, "%s:%u: listen = %s: not an address", c->file, c->line, s->at.host);
+    p.family = p.bind.sa.sa_family;
+    r = is_held(sp->held, port) ? 0 : claim(&p);
+    if (r)
+        return err_pass(r);
+    for (unsigned w = 0; w < s->n_workers; w++) {
+        int fd = net_udp_open(&p, &got);
+
+        if (fd < 0)
+            return err_pass(fd);
+        s->fds[nth * s->n_workers + w] = fd;
+        if (s->steer)
+            steer_join(s->steer, nth, w, fd);
+    }
+    if (got < c->sockbuf && !nth)
+        log_warning("%s: the kernel gives %u of %u bytes of socket buffer: raise net.core.rmem_max and wmem_max",
+                    c->name, got, c->sockbuf);
+    return 0;
+}
+
+static void log_steering(const struct sockets *s, const char *name)
+{
+    int r = s->steer ? steer_refusal(s->steer) : 0;
+
+    if (r)
+        log_info("%s: sessions reach their worker by hand-over and up to %u connected sockets a port (eBPF: %s)", name,
+                 STEER_FLOWS_MAX, strerror(-r));
+    else if (s->steer)
+        log_info("%s: sessions reach their worker by eBPF", name);
+}
+
+static int open_server(struct sockets *s, const struct sockets_params *p)
+{
+    int r = 0;
+
+    if (s->n_workers > 1 && !(s->steer = steer_new(s->at.port_min, s->n_ports, s->n_workers)))
+        return err_here(-ENOMEM);
+    for (unsigned i = 0; i < s->n_ports && !r; i++)
+        r = open_port(s, p, i);
+    if (!r)
+        log_steering(s, p->conf->name);
+    return r;
+}
+
+/* ---- client ---- */
+
+static int open_client(struct sockets *s, const struct conf_profile *c)
+{
+    struct sockaddr_any addr;
+    unsigned tries = 0;
+    int fd;
+
+    if (!s->at.path && net_bytes_in_name(s->at.host, s->at.port_min, &addr))
+        return err_say(-EINVAL, "%s:%u: localaddr = %s: not an address", c->file, c->line, s->at.host);
+    do
+        fd = net_listen(s->at.path ? NULL : &addr, s->at.path);
+    while (net_bind_again(fd, &tries));
+    s->fds[0] = fd;
+    return fd < 0 ? err_pass(fd) : 0;
+}
+
+/* ---- both ---- */
+
+static int copy_address(struct addr_text *to, const struct addr_text *from)
+{
+    *to = (struct addr_text){.port_min = from->port_min, .port_max = from->port_max};
+    to->host = from->host ? strdup(from->host) : NULL;
+    to->path = from->path ? strdup(from->path) : NULL;
+    return (from->host && !to->host) || (from->path && !to->path) ? err_here(-ENOMEM) : 0;
+}
+
+int sockets_open(struct sockets **sp, const struct sockets_params *p)
+{
+    const struct addr_text *a = address(p->conf);
+    bool server = p->conf->role == CONF_SERVER;
+    unsigned ports = server ? (unsigned)a->port_max - a->port_min + 1 : 1, workers = server ? p->n_workers : 1;
+    struct sockets *s = calloc(1, sizeof *s + ports * workers * (sizeof s->fds[0] + sizeof s->adopted[0]));
+    int r;
+
+    if (!s)
+        return err_here(-ENOMEM);
+    atomic_init(&s->refs, 1);
+    s->id = atomic_fetch_add(&next_id, 1);
+    s->n_ports = ports;
+    s->n_workers = workers;
+    s->stream = !server;
+    s->home = p->home;
+    s->adopted = (bool *)(s->fds + ports * workers);
+    for (unsigned i = 0; i < ports * workers; i++)
+        s->fds[i] = -1;
+    r = copy_address(&s->at, a);
+    if (!r)
+        r = server ? open_server(s, p) : open_client(s, p->conf);
+    if (r)
+        sockets_put(s);
+    else
+        *sp = s;
+    return r;
+}
+
+struct sockets *sockets_ref(struct sockets *s)
+{
+    atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+    return s;
+}
+
+struct sockets *sockets_put(struct sockets *s)
+{
+    if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) > 1)
+        return NULL;
+    for (unsigned i = 0; i < s->n_ports * s->n_workers; i++)
+        if (s->fds[i] >= 0 && !s->adopted[i])
+            close(s->fds[i]);
+    steer_free(s->steer);
+    addr_text_fini(&s->at);
+    free(s);
+    return NULL;
+}
+
+bool sockets_fit(const struct sockets *s, const struct conf_profile *p)
+{
+    return addr_text_equal(&s->at, address(p));
+}
+
+bool sockets_same_host(const struct sockets *a, const struct sockets *b)
+{
+    return a->at.host && b->at.host && !strcmp(a->at.host, b->at.host);
+}
+
+int sockets_adopt(struct sockets *s, unsigned port, unsigned worker)
+{
+    unsigned i = s->stream ? 0 : port * s->n_workers + worker;
+
+    if (s->stream && worker != s->home)
+        return -1;
+    s->adopted[i] = true;
+    return s->fds[i];
+}
+
+int sockets_reopen(struct sockets *s, unsigned worker, const struct conf_profile *conf)
+{
+    if (!s->stream || worker != s->home || !s->adopted[0])
+        return 0;
+    s->adopted[0] = false;
+    return open_client(s, conf);
+}

@@ -1,0 +1,45 @@
+/* daemon/sockets.h - the listening sockets of one profile: opened by main, all at once, before anything refers to them;
+ * adopted by the workers, each its own. A server has one UDP socket for each port and worker, a client one stream socket
+ * at its home worker. Where the address does not change they outlive reloads.
+ * Knows no tunnels and no sessions. */
+#ifndef DAEMON_SOCKETS_H
+#define DAEMON_SOCKETS_H
+
+#include "conf/conf.h"
+
+#include <stdatomic.h>
+
+struct steer;
+
+struct sockets {                  /* immutable but for refs, next and adopted */
+    atomic_uint refs;
+    struct sockets *next;         /* main's: older ones of the same tunnel, some of which may still be in use */
+    uint32_t id;                  /* no two of a process have the same */
+    struct addr_text at;
+    bool stream;                  /* client */
+    unsigned n_workers, n_ports;  /* client: 1 each */
+    unsigned home;                /* client: the worker that listens */
+    struct steer *steer;          /* server with several workers; else NULL */
+    bool *adopted;                /* like fds; true: the worker closes it */
+    int fds[];                    /* [port * n_workers + worker] */
+};
+
+struct sockets_params {
+    const struct conf_profile *conf;
+    unsigned n_workers;
+    unsigned home;                /* client */
+    const struct sockets *held;   /* what the same tunnel has open: its ports are not in our way */
+};
+/* 0, -errno: err_text() says which. The first references are the caller's. */
+int sockets_open(struct sockets **sp, const struct sockets_params *p);
+struct sockets *sockets_ref(struct sockets *s);
+struct sockets *sockets_put(struct sockets *s);               /* closes what nobody adopted; NULL */
+/* True for sockets that p would open just so. */
+bool sockets_fit(const struct sockets *s, const struct conf_profile *p);
+bool sockets_same_host(const struct sockets *a, const struct sockets *b);
+/* A client's socket that was adopted and closed is opened anew, if this is the worker that listens. 0, -errno. */
+int sockets_reopen(struct sockets *s, unsigned worker, const struct conf_profile *conf);
+/* The worker's socket of the port: from now on it closes it. -1: not its own. */
+int sockets_adopt(struct sockets *s, unsigned port, unsigned worker);
+
+#endif
