@@ -331,6 +331,25 @@ def test_the_log_as_json(build: Path, tmp_path: Path) -> None:
             assert row["level"] in ("error", "warning", "info", "debug")
 
 
+def test_the_log_to_syslog(build: Path, tmp_path: Path) -> None:
+    """With a /dev of its own, in which the test listens as the system's log."""
+    sections, _ = one_pair("127.0.0.1:1")
+    sections["global"] = {"log": "syslog", "io": "epoll"}
+    (tmp_path / "dev").mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as system:
+        system.bind(str(tmp_path / "dev/log"))
+        system.settimeout(20)
+        own_dev = f'mount --bind {tmp_path}/dev /dev && exec "$@"'
+        via = ("unshare", "--mount", "sh", "-c", own_dev, "sh")
+        daemon = peers.Daemon(build, tmp_path, "both", sections, via=via)
+        line = system.recv(4096).decode()
+        assert re.fullmatch(
+            rf"<30>\w+ +\d+ [\d:]+ kcptund\[{daemon.pid}\]: kcptund .* is ready: .*", line
+        ), line
+        daemon.stop()
+        assert not daemon.log()
+
+
 def test_a_noisy_peer_does_not_flood_the_log(build: Path, tmp_path: Path) -> None:
     """Hundreds of streams to a target that refuses: some lines, and how many there were not."""
     sections, port = one_pair(f"127.0.0.1:{peers.free_port()}")
