@@ -17,7 +17,10 @@
 
 #include <stdbool.h>
 
-enum { SMUX_HELLO = 0x6b647464 }; /* stream id of the NOP by which our ends know each other */
+enum {
+    SMUX_HELLO = 0x6b647464,      /* stream id of the NOP by which our ends know each other */
+    SMUX_LEAVING = 0x6b647465,    /* of the one by which, after that, an end says that it will take no more streams */
+};
 
 enum {
     SMUX_AGAIN = 1,
@@ -112,6 +115,8 @@ void smux_keepalive(struct smux *m);                  /* queues a NOP; the first
 
 /* ---- state ---- */
 bool smux_peer_is_ours(const struct smux *m);
+void smux_leave(struct smux *m);                      /* tells our own kind that it should open no more streams here */
+bool smux_peer_leaves(const struct smux *m);          /* it has told us so */
 unsigned smux_streams(const struct smux *m);          /* open now */
 uint64_t smux_frames_in(const struct smux *m);        /* headers received so far: the sign of life */
 uint8_t smux_version(const struct smux *m);           /* 1, 2; 0: not known yet */

@@ -87,6 +87,8 @@ static void on_upd(struct smux *m, uint32_t id, uint32_t consumed, uint32_t wind
 
 static void on_nop(struct smux *m, uint32_t id)
 {
+    if (id == SMUX_LEAVING)
+        m->peer_leaves = true;
     if (id != SMUX_HELLO)
         return;
     m->peer_ours = true;
@@ -193,6 +195,11 @@ int smux_input(struct smux *m, struct bytes *in)
 bool smux_wants_input(const struct smux *m)
 {
     return !m->failed && (m->bucket > 0 || m->in_left || m->in_have);
+}
+
+bool smux_peer_leaves(const struct smux *m)
+{
+    return m->peer_leaves;
 }
 
 bool smux_peer_is_ours(const struct smux *m)

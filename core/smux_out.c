@@ -203,7 +203,8 @@ static bool begin_nop(struct smux *m)
     if (!m->nop_due)
         return false;
     m->nop_due = false;
-    put_header(m, SMUX_NOP, 0, 0);
+    put_header(m, SMUX_NOP, 0, m->leave_due ? SMUX_LEAVING : 0);
+    m->leave_due = false;
     return true;
 }
 
@@ -378,4 +379,11 @@ void smux_keepalive(struct smux *m)
         m->nop_due = true;
     else
         m->hello_due = true;
+}
+
+void smux_leave(struct smux *m)
+{
+    if (m->leaving || !m->peer_ours)
+        return;
+    m->leaving = m->leave_due = m->nop_due = true;
 }

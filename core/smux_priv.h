@@ -48,6 +48,7 @@ struct smux {
     int failed;                   /* SMUX_PROTOCOL, -ENOMEM */
     bool peer_ours;
     bool hello_due, hello_sent, nop_due;
+    bool leaving, leave_due, peer_leaves;
     uint64_t next_id;             /* 33 bits tell exhaustion from wrap-around */
     uint32_t window, upd_after;   /* v2: what we advertise; bytes read between two UPD */
     struct smux_counts counts;

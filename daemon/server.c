@@ -271,11 +271,12 @@ static struct peer *begin(struct tunnel *t, const struct arrival *a)
     struct worker *w = t->w;
     struct peer *p;
     uint8_t ip[16];
+    bool stranger =
+        !a->info->opens || a->info->sn >= t->conf->rcvwnd || graves_has(&t->peers, a->conv, a->from, w->now);
 
-    if (!a->info->has_conv || !a->info->opens || a->info->sn >= t->conf->rcvwnd || t->draining || !may_begin(t, a) ||
-        graves_has(&t->peers, a->conv, a->from, w->now)) {
+    if (!a->info->has_conv || stranger || t->draining || !may_begin(t, a)) {
         stat_add(&t->stats->refused_convs, 1);
-        if (a->info->has_conv && !t->draining)
+        if (a->info->has_conv && stranger)
             disown(t, a);
         return NULL;
     }

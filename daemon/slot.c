@@ -435,7 +435,11 @@ void slot_served(struct slot *s, struct peer *p)
         if (p == s->peer)
             remotes_answered(s->remotes, &s->at);
     }
-    if (p == s->peer && s->aim != SLOT_DOUBT && session_is_doubtful(p->session, worker_of(s)->now))
+    if (p == s->peer && s->aim == SLOT_CONTENT && smux_peer_leaves(session_smux(p->session))) {
+        log_info("%s: the server takes no more streams: dialling anew", peer_text(p));
+        remotes_silent(s->remotes, &s->at, worker_of(s)->now, 0);
+        slot_renew(s);
+    } else if (p == s->peer && s->aim != SLOT_DOUBT && session_is_doubtful(p->session, worker_of(s)->now))
         begin_doubt(s);
 }
 

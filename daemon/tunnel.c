@@ -103,6 +103,8 @@ void tunnel_drain(struct tunnel *t, bool on)
     if (t->client)
         client_drain(t->client, on);
     LIST_EACH(p, &t->peers.all, struct peer, all) {
+        if (on && !t->client && !t->w->draining) /* the process stays, so there is time to hear from the client */
+            smux_leave(session_smux(p->session));
         worker_touch(t->w, p); /* it may have nothing to stay for */
     }
 }

@@ -53,6 +53,27 @@ static void test_hello(void **state)
     smux_free(s);
 }
 
+/* Only our own kind is told that an end takes no more streams, and once. */
+static void test_leaving(void **state)
+{
+    struct smux *s = end_new(false, 1);
+
+    (void)state;
+    smux_leave(s);
+    assert_frames(s, "");
+    assert_int_equal(feed_frame(s, SMUX_NOP, SMUX_LEAVING, "", 0), 0);
+    assert_false(smux_peer_is_ours(s));
+    assert_true(smux_peer_leaves(s));
+    assert_int_equal(feed_frame(s, SMUX_NOP, SMUX_HELLO, "", 0), 0);
+    assert_frames(s, "HELLO");
+    smux_leave(s);
+    smux_leave(s);
+    assert_frames(s, "NOP 1801745509");
+    smux_keepalive(s);
+    assert_frames(s, "NOP 0");
+    smux_free(s);
+}
+
 /* ---- closing ---- */
 
 static void test_half_close(void **state)
@@ -621,6 +642,7 @@ int main(void)
         cmocka_unit_test(test_window_setting),
         cmocka_unit_test(test_auto),
         cmocka_unit_test(test_bucket),
+        cmocka_unit_test(test_leaving),
         cmocka_unit_test(test_tiny_frames),
         cmocka_unit_test(test_room),
         cmocka_unit_test(test_bad_params),
