@@ -20,7 +20,7 @@ struct qpp_state {                /* one direction of one stream; qpp_begin() fi
 };
 
 /* Makes the pads of a pass phrase (which may be empty). count: 1..QPP_COUNT_MAX pads of 512 bytes each; generation:
- * 1..QPP_GENERATIONS. Takes about 0.2 ms a pad. 0, -errno. */
+ * 1..QPP_GENERATIONS. Takes about 0.04 ms a pad. 0, -errno. */
 int qpp_new(struct qpp **qp, struct bytes passphrase, unsigned count, unsigned generation);
 struct qpp *qpp_share(struct qpp *q);                 /* q, to be freed once more. Not for two threads at a time */
 struct qpp *qpp_free(struct qpp *q);                  /* the last one wipes. NULL in, NULL out */
