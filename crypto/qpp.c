@@ -27,7 +27,6 @@ static const struct generation {
 
 struct qpp {
     struct qpp_state start;
-    unsigned owners;
     uint32_t count;
     uint32_t inverse; /* ceil(2^32 / count), for mod_count() */
     uint8_t pads[][2][256]; /* a permutation and its inverse */
@@ -213,7 +212,6 @@ int qpp_new(struct qpp **qp, struct bytes passphrase, unsigned count, unsigned g
         free(m);
         return err_here(-ENOMEM);
     }
-    q->owners = 1;
     q->count = count;
     q->inverse = UINT32_MAX / count + 1;
     m->g = &generations[generation - 1];
@@ -232,15 +230,9 @@ int qpp_new(struct qpp **qp, struct bytes passphrase, unsigned count, unsigned g
     return r;
 }
 
-struct qpp *qpp_share(struct qpp *q)
-{
-    q->owners++;
-    return q;
-}
-
 struct qpp *qpp_free(struct qpp *q)
 {
-    if (!q || --q->owners)
+    if (!q)
         return NULL;
     crypto_wipe(q, sizeof *q + q->count * sizeof q->pads[0]);
     free(q);

@@ -22,8 +22,7 @@ struct qpp_state {                /* one direction of one stream; qpp_begin() fi
 /* Makes the pads of a pass phrase (which may be empty). count: 1..QPP_COUNT_MAX pads of 512 bytes each; generation:
  * 1..QPP_GENERATIONS. Takes about 0.04 ms a pad. 0, -errno. */
 int qpp_new(struct qpp **qp, struct bytes passphrase, unsigned count, unsigned generation);
-struct qpp *qpp_share(struct qpp *q);                 /* q, to be freed once more. Not for two threads at a time */
-struct qpp *qpp_free(struct qpp *q);                  /* the last one wipes. NULL in, NULL out */
+struct qpp *qpp_free(struct qpp *q);                  /* wipes. NULL in, NULL out */
 void qpp_begin(const struct qpp *q, struct qpp_state *st);
 /* The next n bytes of a direction, in any cut. out may be in. */
 void qpp_encrypt(const struct qpp *q, struct qpp_state *st, uint8_t *out, const uint8_t *in, size_t n);

@@ -324,11 +324,6 @@ static void test_life(void **state)
     assert_true(qpp_new(&q, bytes_of("k", 1), 61, QPP_GENERATIONS + 1) < 0);
     assert_null(q);
     assert_null(qpp_free(NULL));
-    q = make(bytes_of("k", 1), 1, 3);
-    assert_ptr_equal(qpp_share(q), q);
-    qpp_free(q);
-    assert_non_null(qpp_pad(q, 0));
-    qpp_free(q);
 }
 
 static int start(void **state)
