@@ -102,6 +102,8 @@ static int with_space(const struct linkem *e, const struct linkem_space *s)
         err_say(-errno, "open %s", wake < 0 ? "an eventfd" : e->trace);
         return fail();
     }
+    if (trace)
+        setvbuf(trace, NULL, _IOLBF, 0); /* to be read while it grows */
     for (unsigned i = 0; i < LINKEM_ENDS; i++)
         way_init(&w[i], e, s, i);
     status = ways_start(w, e, wake, trace) ? fail() : run(e, s);
