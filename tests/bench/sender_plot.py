@@ -71,7 +71,7 @@ def markdown(report: dict[str, Any]) -> str:
 
     m = report["machine"]
     runs = len({r["seed"] for r in results})
-    how = "a look of 3 s of bulk and 4 s of echo" if report["quick"] else "8 s of bulk, 20 s of echo"
+    how = "a look of 4 s of bulk and 4 s of echo" if report["quick"] else "8 s of bulk, 20 s of echo"
     parts = [
         f"{report['date']}; {m['processor']}, {m['cores']} cores, Linux {m['linux']}, load "
         f"{m['load']} before; {how}, {runs} run{'s' if runs > 1 else ''}, medians.",
@@ -101,11 +101,9 @@ def put_between_markers(path: Path, text: str) -> None:
 
 
 def nice_step(span: float) -> float:
-    """1, 2 or 5 times a power of ten, for about five lines."""
-    step = 10.0 ** len(str(int(span))) / 100
-    while span / step > 6:
-        step *= 2.5 if str(step).strip("0.").startswith("2") else 2
-    return step
+    """The least of 1, 2 or 5 times a power of ten that needs no more than six lines."""
+    steps = (m * 10.0**e for e in range(-3, 9) for m in (1, 2, 5))
+    return next(step for step in steps if span / step <= 6)
 
 
 def axes(title: str, x_name: str, x_max: float, y_max: float) -> list[str]:

@@ -183,6 +183,7 @@ class Cell:
             lines = [f"{k} = {str(v).lower() if v is True else v}" for k, v in keys.items()]
             head = f"[global]\nworkers = 1\ncontrol = {self.directory}/{role}.ctl\n[{role} t]\n"
             conf.write_text(head + "\n".join(lines) + "\n")
+            conf.chmod(0o600)
             argv = [str(self.build / "daemon/kcptund"), "-c", str(conf)]
         else:
             argv = [f"kcptun-{role}"]
@@ -363,7 +364,7 @@ def names(value: str, known: dict[str, Any], what: str) -> list[str]:
 def options() -> argparse.Namespace:
     o = argparse.ArgumentParser(description=__doc__)
     o.add_argument("--build", type=Path, default=Path("build"), help="build directory")
-    o.add_argument("--quick", action="store_true", help="a look: 3 s of bulk, 4 s of echo")
+    o.add_argument("--quick", action="store_true", help="a look: 4 s of bulk, 4 s of echo")
     o.add_argument("--runs", type=int, default=1, help="measurements of each, other seeds each")
     o.add_argument("--rows", default="", help="some of: " + "; ".join(ROWS).replace("%", "%%"))
     o.add_argument("--programs", default="", help="some of: " + "; ".join(PROGRAMS))
@@ -375,7 +376,7 @@ def options() -> argparse.Namespace:
 
 
 def run_all(o: argparse.Namespace) -> dict[str, Any]:
-    times = Times(1.5, 3, 4) if o.quick else Times(2, 8, 20)
+    times = Times(2, 4, 4) if o.quick else Times(2, 8, 20)
     report: dict[str, Any] = {
         "format": 1,
         "date": datetime.date.today().isoformat(),
