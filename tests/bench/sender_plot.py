@@ -71,7 +71,7 @@ def markdown(report: dict[str, Any]) -> str:
 
     m = report["machine"]
     runs = len({r["seed"] for r in results})
-    how = "a look of 4 s of bulk and 4 s of echo" if report["quick"] else "8 s of bulk, 20 s of echo"
+    how = "4 s of bulk, 4 s of echo" if report["quick"] else "8 s of bulk, 20 s of echo"
     parts = [
         f"{report['date']}; {m['processor']}, {m['cores']} cores, Linux {m['linux']}, load "
         f"{m['load']} before; {how}, {runs} run{'s' if runs > 1 else ''}, medians.",

@@ -13,6 +13,7 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import signal
 import socket
 import subprocess
@@ -347,9 +348,9 @@ def usable(program: str) -> str | None:
     if congestion and congestion not in available:
         return f"the kernel has no {congestion} (modprobe tcp_{congestion})"
     for role in ("client", "server"):
-        if PROGRAMS[program].get(role, ("", {}))[0] == "kcptun":
-            if subprocess.run(["which", f"kcptun-{role}"], capture_output=True, check=False).returncode:
-                return "the package kcptun is not installed"
+        theirs = PROGRAMS[program].get(role, ("",))[0] == "kcptun"
+        if theirs and not shutil.which(f"kcptun-{role}"):
+            return "the package kcptun is not installed"
     return None
 
 
