@@ -12,7 +12,6 @@ struct unit {
     double scale;
 };
 
-/* The first unit is what a plain 0 is taken for. */
 static const struct unit rates[] = {{"bit", 1}, {"kbit", 1e3}, {"mbit", 1e6}, {"gbit", 1e9}, {NULL, 0}};
 static const struct unit times[] = {{"us", 1}, {"ms", 1e3}, {"s", 1e6}, {NULL, 0}};
 static const struct unit sizes[] = {{"b", 1}, {"kb", 1e3}, {"mb", 1e6}, {NULL, 0}};
@@ -26,7 +25,7 @@ static const struct unit switches[] = {{"off", 0}, {"on", 1}, {NULL, 0}};
 static const struct key {
     const char *name;
     const struct unit *units;
-    double min, max; /* in the field's unit; "off", or 0, is always good where min is 0 */
+    double min, max; /* in the field's unit */
     uint16_t field;
     const char *form, *help;
 } keys[] = {
@@ -52,23 +51,30 @@ bool link_key(unsigned i, struct link_key_help *out)
     return true;
 }
 
-/* Digits and at most one point with one of the units behind them, or for a switch the unit alone. False: not that. */
+/* True if the first n bytes of text are digits with at most one point, few enough to be read exactly. */
+static bool is_number(const char *text, size_t n)
+{
+    size_t whole = strspn(text, "0123456789"), behind = whole < n ? strspn(text + whole + 1, "0123456789") + 1 : 0;
+
+    return n <= 18 && whole + behind == n && n != (behind > 0);
+}
+
+/* A number with one of the units behind it, a plain 0, or for a switch a word. False: not that. */
 static bool parse_value(const struct unit *u, const char *text, double *out)
 {
-    size_t n = strspn(text, "0123456789.");
-    const char *point = memchr(text, '.', n);
-    double v = n ? strtod(text, NULL) : 1;
+    size_t n = u == switches ? 0 : strspn(text, "0123456789.");
 
-    if (n > 18 || !n != (u == switches) ||
-        (point && (n == 1 || strspn(point + 1, "0123456789") + 1 < strspn(point, "0123456789."))))
-        return false;
-    if (n && v == 0 && !text[n]) {
-        *out = 0;
-        return true;
+    *out = 1;
+    if (u != switches) {
+        if (!n || !is_number(text, n))
+            return false;
+        *out = strtod(text, NULL);
+        if (*out == 0 && !text[n])
+            return true;
     }
     while (u->name && strcmp(text + n, u->name) != 0)
         u++;
-    *out = v * u->scale;
+    *out *= u->scale;
     return u->name;
 }
 
@@ -94,13 +100,13 @@ static const struct key *find(const char *key, const char *value, double *v)
             continue;
         if (*v >= named->min && *v <= named->max)
             return named;
-        err_say(-EINVAL, "%s %s: out of range", key, value);
+        err_say(LINK_TEXT_BAD, "%s %s: out of range", key, value);
         return NULL;
     }
     if (named)
-        err_say(-EINVAL, "%s %s: not a %s", key, value, named->form);
+        err_say(LINK_TEXT_BAD, "%s %s: not a %s", key, value, named->form);
     else
-        err_say(-EINVAL, "%s: no such setting", key);
+        err_say(LINK_TEXT_BAD, "%s: no such setting", key);
     return NULL;
 }
 
@@ -111,9 +117,9 @@ static int set(struct link_plan *p, const char *key, const char *value, struct l
     const struct key *k = find(key, value, &v);
 
     if (!k)
-        return -EINVAL;
+        return LINK_TEXT_BAD;
     if (p->n + 2 > LEN(p->v))
-        return err_say(-EINVAL, "%s %s: more than %zu changes", key, value, LEN(p->v) - 2);
+        return err_say(LINK_TEXT_BAD, "%s %s: more than %zu changes", key, value, LEN(p->v) - 2);
     for (size_t i = 0; i < LEN(keys); i++)
         if (!strcmp(keys[i].name, k->name)) {
             c.field = keys[i].field;
@@ -135,7 +141,7 @@ static int next_word(struct reader *r)
     r->p += strspn(r->p, " \t\r");
     n = strcspn(r->p, " \t\r\n;");
     if (n >= sizeof r->word)
-        return err_say(-EINVAL, "%.*s...: too long a word", 20, r->p);
+        return err_say(LINK_TEXT_BAD, "%.*s...: too long a word", 20, r->p);
     memcpy(r->word, r->p, n);
     r->word[n] = 0;
     r->p += n;
@@ -153,19 +159,19 @@ static int read_when(struct reader *r, struct link_change *c)
     if (!res && !strcmp(r->word, "at")) {
         res = next_word(r);
         if (!res && (!parse_value(times, r->word, &us) || us > 1e12))
-            res = err_say(-EINVAL, "at %s: not a TIME", r->word);
+            res = err_say(LINK_TEXT_BAD, "at %s: not a TIME", r->word);
         if (res)
             return res;
         c->at_us = (uint64_t)(us + 0.5);
         res = next_word(r);
         if (!res && !*r->word)
-            return err_say(-EINVAL, "at ...: no setting behind it");
+            return err_say(LINK_TEXT_BAD, "at ...: no setting behind it");
     }
     if (!res && (!strcmp(r->word, "a-b") || !strcmp(r->word, "b-a"))) {
         c->ways = *r->word == 'a' ? LINK_A_B : LINK_B_A;
         res = next_word(r);
         if (!res && !*r->word)
-            return err_say(-EINVAL, "a direction: no setting behind it");
+            return err_say(LINK_TEXT_BAD, "a direction: no setting behind it");
     }
     return res;
 }
@@ -181,7 +187,7 @@ static int read_statement(struct link_plan *p, struct reader *r)
         memcpy(key, r->word, sizeof key);
         res = next_word(r);
         if (!res && !*r->word)
-            res = err_say(-EINVAL, "%s: no value behind it", key);
+            res = err_say(LINK_TEXT_BAD, "%s: no value behind it", key);
         if (!res)
             res = set(p, key, r->word, c);
         if (!res)
@@ -193,18 +199,14 @@ static int read_statement(struct link_plan *p, struct reader *r)
 int link_plan_add(struct link_plan *p, const char *text)
 {
     struct reader r = {.p = text};
-    struct link_plan *next = malloc(sizeof *next);
+    struct link_plan next = *p;
     int res;
 
-    if (!next)
-        return err_here(-ENOMEM);
-    *next = *p;
     do {
-        res = read_statement(next, &r);
+        res = read_statement(&next, &r);
     } while (!res && *r.p++);
     if (!res)
-        *p = *next;
-    free(next);
+        *p = next;
     return res;
 }
 

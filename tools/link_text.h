@@ -6,14 +6,14 @@
 #include "tools/link_model.h"
 
 enum { LINK_A_B = 1, LINK_B_A = 2, LINK_BOTH = 3 }; /* ways: bits of link_change.ways */
-enum { LINK_PLAN_MAX = 512 };
+enum { LINK_PLAN_MAX = 512, LINK_TEXT_BAD = 1 };
 
 struct link_plan {                /* zeroed: nothing ever changes */
     struct link_change v[LINK_PLAN_MAX]; /* in order of time; those of one time in order of the text */
     size_t n;
 };
 
-/* Adds what `text` says; settings without `at` hold from the start. 0, or -EINVAL (err_text(): what is wrong with which
+/* Adds what `text` says; settings without `at` hold from the start. 0, LINK_TEXT_BAD (err_text(): what is wrong with which
  * word; *p is as it was). */
 int link_plan_add(struct link_plan *p, const char *text);
 /* Adds one setting for `ways` from the start. The same results. */

@@ -66,6 +66,13 @@ static int mistake(const char *option, const char *value, const char *expected)
     return LINKEM_USAGE;
 }
 
+/* Of a text that link_text.c did not understand. */
+static int not_understood(const char *option)
+{
+    fprintf(stderr, "kcptun-linkem: --%s: %s; --help tells more\n", option, err_text());
+    return LINKEM_USAGE;
+}
+
 static bool read_number(const char *s, uint64_t least, uint64_t most, uint64_t *out)
 {
     char *end;
@@ -100,9 +107,9 @@ static int take(struct linkem *e, int number, const char *option, char *value)
 
     switch (number) {
     case O_PLAN:
-        return link_plan_add(&e->plan, value) ? mistake(option, value, err_text()) : 0;
+        return link_plan_add(&e->plan, value) ? not_understood(option) : 0;
     case O_LINK:
-        return link_plan_set(&e->plan, option, value, LINK_BOTH) ? mistake(option, value, err_text()) : 0;
+        return link_plan_set(&e->plan, option, value, LINK_BOTH) ? not_understood(option) : 0;
     case O_NAME:
         e->name = value;
         return is_name(value) ? 0 : mistake(option, value, "1..32 letters, digits, - and _");

@@ -1,5 +1,4 @@
 /* tests/unit/test_link_model.c - each thing a link does to packets, by itself and counted. */
-#include "core/base/err.h"
 #include "tests/support/vectors.h"
 #include "tools/link_text.h"
 
@@ -354,6 +353,9 @@ static void test_text(void **state)
         {"burst 0.5", -1},
         {"reorder yes", -1},
         {"reorder 1on", -1},
+        {"reorder 0", -1},
+        {"delay .5ms loss 5.%", 2},
+        {"delay 0.", 1},
         {"at", -1},
         {"at 10s", -1},
         {"at rate 5mbit", -1},
@@ -367,7 +369,7 @@ static void test_text(void **state)
         struct link_plan p = {.n = 0};
         int r = link_plan_add(&p, rows[i].text);
 
-        if (r != (rows[i].want < 0 ? -EINVAL : 0) || (int)p.n != MAX(rows[i].want, 0))
+        if (r != (rows[i].want < 0 ? LINK_TEXT_BAD : 0) || (int)p.n != MAX(rows[i].want, 0))
             fail_msg("\"%s\": %d, %zu changes", rows[i].text, r, p.n);
         while (!r) /* until it is full, which is refused like the rest */
             if ((r = rows[i].want > 0 ? link_plan_add(&p, rows[i].text) : 1) == 0)
