@@ -108,7 +108,7 @@ static const struct family own[] = {
     {"kcptund_worker_turn_seconds", "how long a turn of the loop with something to do took", 'H', WORKER(turn)},
 };
 
-/* The family's name, as long as out; the help of the table. */
+/* Family number i, its name perhaps in `name`. False: there are not so many. */
 static bool family_of(unsigned i, struct family *f, char name[80])
 {
     const struct stats_info *info;

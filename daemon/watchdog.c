@@ -13,7 +13,7 @@ int watchdog_init(struct watchdog *d, struct shared *sh, struct notify *n, struc
     if (!d->turns)
         return err_here(-ENOMEM);
     for (unsigned i = 0; i < sh->n_workers; i++)
-        d->turns[i] = UINT64_MAX - 1; /* a number that no worker is at: the first look finds all alive */
+        d->turns[i] = UINT64_MAX; /* a number that no worker is at: the first look finds all alive */
     return 0;
 }
 
@@ -26,8 +26,7 @@ void watchdog_fini(struct watchdog *d)
 static bool took_a_turn(struct watchdog *d, unsigned i)
 {
     const struct worker_stats *s = worker_stats(d->sh->workers[i]);
-    uint64_t turns = s ? stat_read(&s->turns) : WORKER_ENDED;
-    bool moved = turns != d->turns[i] || turns == WORKER_ENDED;
+    bool moved = !s || stat_read(&s->turns) != d->turns[i] || stat_read(&s->ended);
 
     if (!moved)
         log_error("worker %u has not finished a turn of its loop since it was asked to: the watchdog is not told", i);
@@ -42,7 +41,7 @@ static void ask(struct watchdog *d, unsigned i)
     if (!s)
         return;
     d->turns[i] = stat_read(&s->turns);
-    if (d->turns[i] != WORKER_ENDED)
+    if (!stat_read(&s->ended))
         post_put(d->sh->post, d->sh->n_workers, i, MAIL_PING, bytes_of(NULL, 0), bytes_of(NULL, 0));
 }
 

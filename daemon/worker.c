@@ -511,7 +511,7 @@ static void *run(void *arg)
     }
     if (w->io)
         wind_up(w);
-    stat_set(&w->stats.turns, WORKER_ENDED);
+    stat_set(&w->stats.ended, 1);
     post_put(w->sh->post, w->id, w->sh->n_workers, MAIL_ENDED,
              bytes_of(&(struct mail_ended){w->id, r}, sizeof(struct mail_ended)), bytes_of(NULL, 0));
     post_publish(w->sh->post, w->id);

@@ -54,11 +54,11 @@ struct timer {                    /* embedded in its owner; zeroed but for fire:
 };
 
 struct worker_stats {             /* written by the worker at the end of a turn, read by anyone (stat_read()) */
-    uint64_t turns;               /* so far; WORKER_ENDED: its thread ends */
+    uint64_t turns;               /* so far */
+    uint64_t ended;               /* 1: there will be no more, its thread ends */
     uint64_t buffer_bytes, sessions, connections, descriptors;
     struct histogram turn;        /* how long turns with something to do took */
 };
-#define WORKER_ENDED UINT64_MAX
 
 struct worker {
     struct shared *sh;
