@@ -181,6 +181,8 @@ static int take_seg(struct arq *a, const struct arq_seg *s, const uint8_t *body,
         return arq_rcv_push(a, s, body, flags);
     else if (s->cmd == ARQ_SEG_WASK)
         a->probe |= ARQ_TELL;
+    else
+        a->st.n_wins++;
     return 0;
 }
 
@@ -254,7 +256,7 @@ bool arq_is_news(const struct arq *a, struct bytes dgram)
 
     while (!(res = next_seg(a, &r, &s, &body))) {
         bool wanted = arq_within(s.sn, a->st.rcv_nxt, a->st.rcv_nxt + arq_rcv_wnd(a)) && !arq_rcv_has(a, s.sn);
-        bool later = a->rmt_ts_known && serial_before(a->rmt_ts, s.ts);
+        bool later = a->st.rmt_ts_known && serial_before(a->st.rmt_ts, s.ts);
 
         news |= s.cmd == ARQ_SEG_PUSH && (wanted || later);
     }

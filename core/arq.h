@@ -93,6 +93,9 @@ struct arq_state {
     uint32_t xmit;                /* timeouts so far */
     uint32_t behind;              /* datagrams in a row whose una lies before snd_una: > 0 while the peer seems to
                                    * have lost its state, or while reordering is heavy */
+    uint32_t rmt_ts;              /* latest time the peer wrote into a PUSH; ... */
+    bool rmt_ts_known;            /* ... if there was one */
+    uint32_t n_wins;              /* WINS heard: each answers a WASK, or was volunteered */
     uint32_t heard_ms;            /* KCP clock when a datagram of this conversation last arrived */
     bool dead;                    /* a segment reached dead_link transmissions */
 };

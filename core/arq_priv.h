@@ -106,8 +106,6 @@ struct arq {
     uint32_t *lent;               /* sn of what points into memory of the caller of arq_input() */
     uint32_t n_lent, lent_cap;
     uint32_t rmt_una;             /* highest una heard */
-    uint32_t rmt_ts;              /* latest time the peer wrote into a PUSH */
-    bool rmt_ts_known;
 
     struct arq_ack *acks;         /* [ack_at, ack_end) is being written, [ack_end, ack_n) waits for a flush */
     uint32_t ack_at, ack_end, ack_n, ack_cap;

@@ -115,9 +115,9 @@ int arq_rcv_push(struct arq *a, const struct arq_seg *s, const uint8_t *body, un
 
     if (s->len > a->mem.seg_max)
         return ARQ_MALFORMED;
-    if (!a->rmt_ts_known || serial_before(a->rmt_ts, s->ts))
-        a->rmt_ts = s->ts;
-    a->rmt_ts_known = true;
+    if (!a->st.rmt_ts_known || serial_before(a->st.rmt_ts, s->ts))
+        a->st.rmt_ts = s->ts;
+    a->st.rmt_ts_known = true;
     if (beyond || serial_before(s->sn, st->rcv_nxt) || arq_rcv_has(a, s->sn)) {
         a->n.repeat_segs += !(flags & ARQ_RECOVERED);
         if (!beyond)

@@ -12,6 +12,8 @@ enum { /* microseconds */
        ACK_GAP_MAX = 50 * 1000,
        URGENT = 2, /* transmissions of one probe */
        DEAF_AFTER = 2, /* probes */
+       THIN_US = 250 * 1000,
+       THIN_BYTES = 64 * 1024, /* in twice that: 1 Mbit/s */
 };
 
 static bool may_send(void *ctx, uint32_t len)
@@ -49,6 +51,7 @@ struct sender *sender_new(const struct sender_params *p, struct tick now)
     s->now = now.us;
     s->first = s->next = s->scan = 1;
     s->min_stamp = now.us;
+    s->limited_until = 1; /* by the peer, until it has said how much it takes */
     sender_model_init(s);
     arq_set_driver(p->arq, &drv);
     return s;
@@ -151,6 +154,11 @@ void sender_begin_flush(struct sender *s, struct tick now, uint64_t most)
     s->most = most;
     s->paced = false;
     s->in.has_best = false;
+    if (s->now - s->sent_since >= THIN_US) {
+        s->sent[1] = s->now - s->sent_since < 2 * THIN_US ? s->sent[0] : 0;
+        s->sent[0] = 0;
+        s->sent_since = s->now;
+    }
     if (s->rack_t)
         find_losses(s);
     if (s->now >= probe_at(s))
@@ -170,7 +178,7 @@ void sender_end_flush(struct sender *s, bool more)
 
 bool sender_is_thin(const struct sender *s)
 {
-    return s->limited_until && !s->wnd_limited;
+    return s->sent[0] + s->sent[1] <= THIN_BYTES && s->limited_until && !s->wnd_limited;
 }
 
 void sender_charge(struct sender *s, size_t bytes)

@@ -9,6 +9,8 @@ enum { /* microseconds unless said otherwise */
        RTT_GUESS = 100 * 1000, /* before the first sample */
        QUEUE_STARTUP = 15000, /* ends start-up */
        QUEUE_UP = 20000, /* ends a probe */
+       UP_MAX = 64000, /* a probe adds a quarter of this to the queue */
+       DOWN_MAX = 50000,
        QUEUE_CLEAR = 6000, /* with less, a probe that raised the rate goes on */
        QUEUE_STEADY = 10000, /* what is lost behind less is random */
        SURPLUS_DGRAMS = 64, /* queue each flow aims at */
@@ -214,7 +216,12 @@ static void enter(struct sender *s, enum sender_phase ph)
 {
     s->phase = ph;
     s->phase_began = s->now;
-    s->phase_bw = max_filter_get(&s->bw);
+    if (ph == SENDER_UP || ph == SENDER_LEAP)
+        s->up_bw = max_filter_get(&s->bw);
+    if (ph == SENDER_DOWN) {
+        s->up_ended = s->now;
+        s->judged = false;
+    }
     if (ph == SENDER_CRUISE)
         s->phase_len = path_rtt(s) * (4096 + draw(s) % 2049) / 1024;
     if (ph == SENDER_DOWN)
@@ -304,7 +311,7 @@ static void end_cycle(struct sender *s)
 /* A probe that raised the rate and left no queue: there is much more. */
 static bool rose(const struct sender *s)
 {
-    return max_filter_get(&s->bw) > s->phase_bw + s->phase_bw * 15 / 100 && sender_queue(s) < QUEUE_CLEAR;
+    return max_filter_get(&s->bw) > s->up_bw + s->up_bw / 10 && sender_queue(s) < QUEUE_CLEAR;
 }
 
 static void step_phase(struct sender *s)
@@ -313,7 +320,7 @@ static void step_phase(struct sender *s)
 
     switch (s->phase) {
     case SENDER_STARTUP:
-        if (s->flat_rounds >= FLAT_ROUNDS || (s->min_rtt && q > QUEUE_STARTUP) || s->wnd_rounds >= 2)
+        if (s->known && (s->flat_rounds >= FLAT_ROUNDS || q > QUEUE_STARTUP || s->wnd_rounds >= 2))
             enter(s, SENDER_DRAIN);
         break;
     case SENDER_DRAIN:
@@ -321,6 +328,15 @@ static void step_phase(struct sender *s)
             enter(s, SENDER_CRUISE);
         break;
     case SENDER_CRUISE:
+        if (!s->judged && s->now - s->up_ended >= rtt) {
+            s->judged = true;
+            if (rose(s)) {
+                s->flat_rounds = 0;
+                s->full_bw = max_filter_get(&s->bw);
+                enter(s, SENDER_LEAP);
+                break;
+            }
+        }
         if (s->now - s->min_stamp > MIN_RTT_AGE && s->now >= s->probe_end + PROBE_RTT_EVERY)
             enter(s, SENDER_PROBE_RTT);
         else if (in >= s->phase_len) {
@@ -329,14 +345,16 @@ static void step_phase(struct sender *s)
         }
         break;
     case SENDER_UP:
+        if (in >= MIN(rtt, (uint64_t)UP_MAX) || q > QUEUE_UP)
+            enter(s, SENDER_DOWN);
+        break;
     case SENDER_LEAP:
-        if (in >= rtt && rose(s))
-            enter(s, SENDER_LEAP);
-        else if (in >= rtt || q > QUEUE_UP)
+        if (s->flat_rounds >= 2 || q > QUEUE_STARTUP)
             enter(s, SENDER_DOWN);
         break;
     case SENDER_DOWN:
-        if (in >= rtt || (in >= rtt * 3 / 10 && q < MAX((uint64_t)2000, s->ack_gap * 3 / 10)))
+        if (in >= MAX(rtt, (uint64_t)DOWN_MAX) ||
+            (in >= rtt * 3 / 10 && q + s->qbase < MAX((uint64_t)2000, s->ack_gap * 3 / 10)))
             enter(s, SENDER_CRUISE);
         break;
     case SENDER_PROBE_RTT:
@@ -380,7 +398,7 @@ static void end_round(struct sender *s)
     s->excess += (MAX(0, lost - s->loss.p) - s->excess) / 5;
     if (s->loss.all >= LOSS_BATCH)
         loss_est_batch(&s->loss);
-    if (s->phase == SENDER_STARTUP && s->round_full) {
+    if ((s->phase == SENDER_STARTUP || s->phase == SENDER_LEAP) && s->round_full) {
         s->flat_rounds = bw >= s->full_bw + s->full_bw / 4 ? 0 : s->flat_rounds + 1;
         s->full_bw = s->flat_rounds ? s->full_bw : bw;
     }

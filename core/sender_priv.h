@@ -108,7 +108,9 @@ struct sender {
 
     /* phase */
     enum sender_phase phase;
-    uint64_t phase_began, phase_len, phase_bw;
+    uint64_t phase_began, phase_len;
+    uint64_t up_bw, up_ended;     /* rate when the last probe began; when it ended */
+    bool judged;                  /* what it found has been looked at */
     uint64_t full_bw;
     unsigned flat_rounds, wnd_rounds, queue_rounds;
     uint64_t qbase, q_left[2];    /* queue that is not ours; what the last two cycles left of it */
@@ -123,6 +125,7 @@ struct sender {
     struct pacer pacer;
     uint64_t cwnd, rate;          /* bytes; bytes a second */
     uint64_t most;                /* bytes this flush may still send */
+    uint64_t sent[2], sent_since; /* bytes in this and the last THIN_US */
     bool paced, wnd_limited;      /* the pacer put something off; the peer's window did */
     unsigned urgent;              /* transmissions that wait for nothing */
     uint64_t t_progress;          /* last sign that what flies arrives */

@@ -74,6 +74,7 @@ uint32_t sender_rec_sent(void *ctx, const struct arq_sent *a, uint32_t tag)
     struct sender_rec *r;
 
     pacer_charge(&s->pacer, bytes, s->rate, s->now);
+    s->sent[0] += bytes;
     s->most -= MIN(s->most, bytes);
     s->urgent -= s->urgent > 0;
     if (!make_room(s))

@@ -10,7 +10,6 @@ enum {
     SEND_BUF = 64 * 1024, /* bytes of a stream that wait for the window; more stay in its connection */
     READ_MAX = 64 * 1024, /* and as much again when the last read came whole */
     IP_UDP = 28, /* headers below ours; 20 more over IPv6 make no difference */
-    ACK_REPEATS = 2,
     REPEATS_MAX = 1024, /* acknowledgements repeated in one flush */
     REST_US = 500 * 1000, /* without a datagram either way: a pause */
 };
@@ -66,7 +65,6 @@ static bool adapt(struct session *s, unsigned overhead, struct tick now)
 
     smux_set_window(s->smux, s->p.stream_buf, s->p.stream_buf / 4);
     s->sender = sender_new(&sp, now);
-    k->ack_repeats = ACK_REPEATS;
     k->repeats_max = REPEATS_MAX;
     return s->sender;
 }
@@ -277,6 +275,7 @@ static void tell_sender(const struct session *s, struct session_info *out)
     out->min_rtt_us = i.min_rtt_us;
     out->srtt_us = i.srtt_us;
     out->queue_us = i.queue_us;
+    out->ack_thrift = s->ack.way;
     out->loss_ppm = i.loss_ppm;
     out->memory += sender_memory(s->sender);
 }

@@ -122,6 +122,7 @@ struct session_info {             /* for people */
     uint64_t rate, pacing;        /* bytes a second: what the path carries, what is sent at now */
     uint64_t wire_inflight, window; /* bytes */
     uint32_t min_rtt_us, srtt_us, queue_us;
+    unsigned ack_thrift;          /* 0: acknowledgements are repeated; up to 3: as few as can be */
     uint32_t loss_ppm;            /* random loss on the way out */
 };
 void session_info(const struct session *s, struct session_info *out, struct tick now);

@@ -100,8 +100,10 @@ static void segs_in(struct session *s, struct bytes segs, unsigned flags, struct
         sender_begin_input(s->sender, now);
     if (arq_input(s->arq, segs, flags, tick_ms(now)))
         stat_add(&s->p.stats->kcp_in_errors, 1);
-    if (s->sender)
-        sender_end_input(s->sender);
+    if (!s->sender)
+        return;
+    sender_end_input(s->sender);
+    session_ack_heard(s, now);
 }
 
 /* The FEC side of a packet: its group, and what that brings back. */

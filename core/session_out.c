@@ -21,7 +21,6 @@ enum {
     PROBE_BUSY_US = 1000 * 1000, /* silence that is suspicious while the peer owes acknowledgements */
     PROBE_BEHIND_US = 400 * 1000, /* between probes of a peer that seems to have lost its state */
     PLAIN_MIN = 8, /* datagrams without FEC after which the peer is taken to have none */
-    ACK_EVERY_US = 2000, /* with a sender: between datagrams that acknowledge */
     GRID_US = 250 * 1000, /* keepalives and probes are put on this grid, so that many sessions share a wake-up */
 };
 
@@ -279,15 +278,11 @@ static bool tend(struct session *s, struct tick now)
 /* Decides what leaves now. With a sender, acknowledgements leave in company. */
 static void flush(struct session *s, struct tick now)
 {
-    struct arq_knobs *k = arq_knobs(s->arq);
-
     if (!s->sender) {
         arq_flush(s->arq, ARQ_FLUSH_FULL, tick_ms(now));
         return;
     }
-    k->hold_acks = tick_before(now, s->next_ack);
-    if (!k->hold_acks && arq_state(s->arq)->n_acks)
-        s->next_ack = tick_add_us(now, ACK_EVERY_US);
+    session_ack_plan(s, now);
     sender_begin_flush(s->sender, now, s->p.rate ? (uint64_t)session_budget(s) : UINT64_MAX);
     arq_flush(s->arq, ARQ_FLUSH_FULL, tick_ms(now));
     sender_end_flush(s->sender, s->z.at != s->z.len || smux_has_output(s->smux));

@@ -13,6 +13,7 @@
 #include <errno.h>
 
 enum {
+    SESSION_ACK_WAYS = 4,
     SESSION_GROUPS_KEPT = 8,      /* FEC groups back in which a lost packet can still be recovered */
 };
 
@@ -50,6 +51,18 @@ struct session {
     unsigned refusals; /* by the peer's host, nothing heard since ... */
     struct tick refused; /* ... the first */
     struct tick next_ack; /* with a sender: acknowledgements wait until then */
+    struct ack_plan {
+        struct tick last; /* flush that acknowledged */
+        uint32_t every_us; /* between such flushes */
+        unsigned way; /* of acknowledging, see session_ack.c */
+        struct tick forget; /* when less thrift is tried again */
+        struct tick asked, ask_next; /* a question for the round-trip time is under way since; the next is due */
+        bool asking;
+        uint32_t wins; /* answers before */
+        uint32_t least_rtt[2], least_way[2]; /* smallest of this and the last SESSION_LEAST_US: ms; ms since an unknown start */
+        struct tick least_since;
+        unsigned clogged; /* questions in a row that found a queue on the way back */
+    } ack;
     struct tick now, paced; /* with a rate: of this poll; the time up to which it is used up */
     uint64_t in_bytes, out_bytes, retrans;
     uint32_t una; /* the engine's snd_una at the last poll, */
@@ -73,6 +86,9 @@ void session_count_end(struct session *s); /* s goes: takes its share of the gau
 void session_sample(struct session *s, struct tick now); /* of the histograms: once a turn */
 /* Moves what is in order up to the streams, as far as there is room for it. False: s is dead. */
 bool session_pump(struct session *s);
+void session_ack_heard(struct session *s, struct tick now); /* after a datagram: its time of sending, an answer */
+/* With a sender: whether acknowledgements leave with this flush, in which company, and how often each. */
+void session_ack_plan(struct session *s, struct tick now);
 arq_pull_fn session_pull;
 /* With a rate: payload that may leave now. What does not stays due. */
 int32_t session_budget(void *session);

@@ -4,6 +4,7 @@
 
 #include "crypto/kdf.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +52,12 @@ static void trace(const struct traffic *t)
         if (!f->node[0].s)
             continue;
         session_info(f->node[f->p.apps & APP_DOWN ? 1 : 0].s, &i, t->now);
+        if (arg("thrift", 0) > 0) {
+            struct session_info o;
+
+            session_info(f->node[1].s, &o, t->now);
+            printf("thrift %u ", o.ack_thrift);
+        }
         printf("%6.2f %u %-9s bw %6.2f pace %6.2f rtt %u/%u q %u real %.1f infl %u/%u loss %.3f got %.1f\n",
                (double)tick_since_us(t->now, t->start) / 1e6, k, i.phase, (double)i.rate * 8e-6,
                (double)i.pacing * 8e-6, i.min_rtt_us, i.srtt_us, i.queue_us,
@@ -122,6 +129,12 @@ static void run(uint64_t seed, double sum[])
             sum[6] += traffic_echo_ms(&t, i, 99);
             sum[7] += traffic_wire_bytes(&t) / secs;
         }
+    if (arg("counts", 0) > 0)
+        for (unsigned i = 0; i < 2; i++)
+            printf("way %u: in %" PRIu64 ", %" PRIu64 " B, dropped %" PRIu64 ", lost %" PRIu64 ", out %" PRIu64 "; end: segs out %" PRIu64 " retrans %" PRIu64 " spurious %" PRIu64 " repeat %" PRIu64 " parity in %" PRIu64 "\n", i,
+                   t.way[i].n.in, t.way[i].n.in_bytes, t.way[i].n.dropped, t.way[i].n.lost, t.way[i].n.out,
+                   t.flow[0].node[i].stats.out_segs, t.flow[0].node[i].stats.retrans_segs,
+                   t.flow[0].node[i].stats.spurious_segs, t.flow[0].node[i].stats.repeat_segs, t.flow[0].node[i].stats.fec_parity_shards);
     traffic_fini(&t);
 }
 

@@ -1,0 +1,114 @@
+/* core/session_ack.c - how our end acknowledges in mode auto. Acknowledgements leave in company; each is repeated in later
+ * datagrams, because one that is lost makes the peer send a segment in vain. Over a thin way back the repetition is what
+ * fills it, and costs more than it saves. So the way back is watched: every peer answers a WASK, and what the answer took
+ * longer than it must, less what the peer's segments show of the way here, is a queue that our acknowledgements fill. */
+#include "core/session_priv.h"
+
+enum {
+    COMPANY = 16, /* segments acknowledged by one datagram, if that takes ... */
+    EVERY_MIN_US = 1000,
+    EVERY_MAX_US = 4000,
+    ASK_US = 100 * 1000, /* between questions; also how long an answer is waited for */
+    ASK_COMPANY = 4, /* segments in a flush: bulk */
+    LEAST_US = 10 * 1000 * 1000,
+    CLOGGED_MS = 10, /* of queue on the way back, ... */
+    CLOGGED_MIN = 3, /* ... seen so often in a row */
+    FORGET_US = 30 * 1000 * 1000, /* after which less thrift is tried */
+};
+
+/* From lavish to thrifty. */
+static const struct {
+    uint8_t repeats;
+    uint16_t every_us; /* at least */
+} ways[SESSION_ACK_WAYS] = {{2, 0}, {1, 0}, {0, 4000}, {0, 8000}};
+
+/* ---- the way back ---- */
+
+static uint32_t least(const uint32_t v[2])
+{
+    return MIN(v[0], v[1]);
+}
+
+/* Minima of the last one to two spans; clocks drift. */
+static void age_minima(struct ack_plan *p, struct tick now)
+{
+    if (p->least_since.us && tick_since_us(now, p->least_since) < LEAST_US)
+        return;
+    p->least_rtt[1] = p->least_since.us ? p->least_rtt[0] : UINT32_MAX;
+    p->least_way[1] = p->least_since.us ? p->least_way[0] : UINT32_MAX;
+    p->least_rtt[0] = p->least_way[0] = UINT32_MAX;
+    p->least_since = now;
+}
+
+/* Of what a question took longer than it must, that part is not ours to answer for which the peer's segments show on
+ * their way here. */
+static void answered(struct ack_plan *p, uint32_t rtt_ms, uint32_t here_ms, struct tick now)
+{
+    uint32_t late;
+
+    p->least_rtt[0] = MIN(p->least_rtt[0], rtt_ms);
+    late = rtt_ms - least(p->least_rtt);
+    if (p->way && !tick_before(now, p->forget)) {
+        p->way--;
+        p->forget = tick_add_us(now, FORGET_US);
+    }
+    p->clogged = late > here_ms + CLOGGED_MS ? p->clogged + 1 : 0;
+    if (p->clogged < CLOGGED_MIN || p->way + 1 == SESSION_ACK_WAYS)
+        return;
+    p->way++;
+    p->clogged = 0;
+    p->forget = tick_add_us(now, FORGET_US);
+}
+
+void session_ack_heard(struct session *s, struct tick now)
+{
+    const struct arq_state *a = arq_state(s->arq);
+    struct ack_plan *p = &s->ack;
+    uint32_t way;
+
+    if (!a->rmt_ts_known)
+        return;
+    age_minima(p, now);
+    way = tick_ms(now) - a->rmt_ts + (1u << 31); /* far from both ends of the range, whatever the clocks */
+    p->least_way[0] = MIN(p->least_way[0], way);
+    if (a->n_wins == p->wins)
+        return;
+    p->wins = a->n_wins;
+    if (p->asking)
+        answered(p, (uint32_t)(tick_since_us(now, p->asked) / 1000), way - least(p->least_way), now);
+    p->asking = false;
+}
+
+/* While bulk comes in and nothing but acknowledgements goes back. */
+static void ask(struct session *s, struct tick now)
+{
+    struct ack_plan *p = &s->ack;
+
+    if (tick_before(now, p->ask_next) || !sender_is_thin(s->sender))
+        return;
+    arq_probe(s->arq);
+    p->asking = true;
+    p->asked = now;
+    p->ask_next = tick_add_us(now, ASK_US);
+}
+
+/* ---- how ---- */
+
+void session_ack_plan(struct session *s, struct tick now)
+{
+    struct arq_knobs *k = arq_knobs(s->arq);
+    uint32_t n = arq_state(s->arq)->n_acks, want;
+    struct ack_plan *p = &s->ack;
+
+    k->hold_acks = tick_before(now, s->next_ack);
+    if (k->hold_acks || !n)
+        return;
+    want = (uint32_t)MIN(tick_since_us(now, p->last) * COMPANY / n, (uint64_t)EVERY_MAX_US);
+    p->every_us += ((int32_t)want - (int32_t)p->every_us) / 4;
+    p->every_us = MAX(p->every_us, (uint32_t)EVERY_MIN_US);
+    p->last = now;
+    if (n >= ASK_COMPANY)
+        ask(s, now);
+    k->ack_repeats = ways[p->way].repeats;
+    s->next_ack = tick_add_us(now, MAX(p->every_us, (uint32_t)ways[p->way].every_us));
+}
