@@ -50,7 +50,7 @@ void arq_ack_decide(struct arq *a)
                 a->acks[keep++] = a->acks[i];
         a->ack_n = a->ack_end = keep;
     }
-    a->st.n_acks = 0;
+    a->st.n_acks = a->st.n_fresh = 0;
     a->again_at = a->again_n;
     a->again_lo = a->again_n - MIN(a->again_n, (uint32_t)a->k.repeats_max);
 }

@@ -120,12 +120,13 @@ int arq_rcv_push(struct arq *a, const struct arq_seg *s, const uint8_t *body, un
     a->st.rmt_ts_known = true;
     if (beyond || serial_before(s->sn, st->rcv_nxt) || arq_rcv_has(a, s->sn)) {
         a->n.repeat_segs += !(flags & ARQ_RECOVERED);
-        if (!beyond)
+        if (!beyond && !(a->k.lazy_acks && st->n_acks && serial_before(s->sn, st->rcv_nxt)))
             arq_ack_add(a, s->sn, s->ts);
         return 0;
     }
     if (store(a, s, body))
         return 0;
+    st->n_fresh++;
     arq_ack_add(a, s->sn, s->ts);
     deliver(a);
     return 0;

@@ -12,9 +12,9 @@ enum { /* microseconds */
        ACK_GAP_MAX = 50 * 1000,
        URGENT = 2, /* transmissions of one probe */
        DEAF_AFTER = 2, /* probes */
-       THIN_US = 250 * 1000,
-       THIN_BYTES = 64 * 1024, /* in twice that: 1 Mbit/s */
 };
+
+#define PARITY_LOSS 0.002
 
 static bool may_send(void *ctx, uint32_t len)
 {
@@ -49,7 +49,7 @@ struct sender *sender_new(const struct sender_params *p, struct tick now)
         return sender_free(s);
     s->p = *p;
     s->now = now.us;
-    s->first = s->next = s->scan = 1;
+    s->first = s->next = s->scan = s->thin.looked = 1;
     s->min_stamp = now.us;
     s->limited_until = 1; /* by the peer, until it has said how much it takes */
     sender_model_init(s);
@@ -89,13 +89,13 @@ static void note_ack_gap(struct sender *s)
 
 static uint64_t late_after(const struct sender *s)
 {
-    return s->rack_rtt + s->reo + LATE_SLACK;
+    return s->rack_rtt + sender_reo(s) + LATE_SLACK;
 }
 
 /* What was sent well before something that arrived, or is overdue behind it. */
 static void find_losses(struct sender *s)
 {
-    uint64_t before = s->rack_t > s->reo ? s->rack_t - s->reo : 0;
+    uint64_t reo = sender_reo(s), before = s->rack_t > reo ? s->rack_t - reo : 0;
 
     if (s->now > late_after(s))
         before = MAX(before, MIN(s->rack_t, s->now - late_after(s)));
@@ -148,14 +148,14 @@ static void probe(struct sender *s)
     s->t_progress = s->now;
 }
 
-void sender_begin_flush(struct sender *s, struct tick now, uint64_t most)
+void sender_begin_flush(struct sender *s, struct tick now, uint64_t most, bool company)
 {
     s->now = now.us;
     s->most = most;
     s->paced = false;
     s->in.has_best = false;
-    if (s->now - s->sent_since >= THIN_US) {
-        s->sent[1] = s->now - s->sent_since < 2 * THIN_US ? s->sent[0] : 0;
+    if (s->now - s->sent_since >= SENDER_THIN_US) {
+        s->sent[1] = s->now - s->sent_since < 2 * SENDER_THIN_US ? s->sent[0] : 0;
         s->sent[0] = 0;
         s->sent_since = s->now;
     }
@@ -163,6 +163,7 @@ void sender_begin_flush(struct sender *s, struct tick now, uint64_t most)
         find_losses(s);
     if (s->now >= probe_at(s))
         probe(s);
+    sender_thin_flush(s, company);
     sender_model_step(s);
 }
 
@@ -176,9 +177,9 @@ void sender_end_flush(struct sender *s, bool more)
         s->limited_until = s->delivered + MAX(s->inflight, 1);
 }
 
-bool sender_is_thin(const struct sender *s)
+bool sender_wants_parity(const struct sender *s)
 {
-    return s->sent[0] + s->sent[1] <= THIN_BYTES && s->limited_until && !s->wnd_limited;
+    return s->limited_until && !s->wnd_limited && !sender_is_thin(s) && sender_loss(s) >= PARITY_LOSS;
 }
 
 void sender_charge(struct sender *s, size_t bytes)
@@ -186,9 +187,23 @@ void sender_charge(struct sender *s, size_t bytes)
     pacer_charge(&s->pacer, bytes, s->rate, s->now);
 }
 
+void sender_sent(struct sender *s, size_t bytes)
+{
+    uint64_t copies = MIN(s->thin.spent, (uint64_t)bytes);
+
+    s->thin.spent = 0;
+    sender_thin_earn(s, bytes - copies);
+}
+
+void sender_back_loss(struct sender *s, double loss)
+{
+    s->back_loss = loss;
+    s->back_known = true;
+}
+
 struct tick sender_deadline(const struct sender *s)
 {
-    uint64_t t = probe_at(s);
+    uint64_t t = MIN(probe_at(s), sender_thin_due(s));
 
     if (s->paced)
         t = MIN(t, s->pacer.next);
@@ -211,7 +226,7 @@ void sender_trim(struct sender *s)
     free(s->rec);
     s->rec = NULL;
     s->cap = 0;
-    s->first = s->scan = s->next;
+    s->first = s->scan = s->thin.looked = s->next;
 }
 
 struct sender_counts sender_take_counts(struct sender *s)
@@ -235,7 +250,8 @@ void sender_info(const struct sender *s, struct sender_info *out)
         .queue_us = (uint32_t)sender_queue(s),
         .inflight = s->inflight,
         .window = s->cwnd,
-        .loss_ppm = (uint32_t)(s->loss.p * 1e6),
+        .loss_ppm = (uint32_t)(sender_loss(s) * 1e6),
+        .back_ppm = (uint32_t)(s->back_loss * 1e6),
     };
 }
 

@@ -15,6 +15,7 @@ struct sender;
 struct sender_params {
     struct arq *arq;              /* driven from now on. Borrowed for life */
     uint32_t overhead;            /* bytes of a datagram around its segments: IP, UDP, cipher, FEC */
+    uint32_t redundancy;          /* most bytes of a thin flow, copies included, as a multiple of those without; 0, 1: none */
     uint32_t seed;                /* of the lengths of phases */
 };
 
@@ -24,13 +25,20 @@ struct sender *sender_free(struct sender *s);
 /* A datagram's segments are given to arq_input() between these two. */
 void sender_begin_input(struct sender *s, struct tick now);
 void sender_end_input(struct sender *s);
-/* arq_flush() is called between these two. most: bytes this flush may send; `more`: data is left that did not go. */
-void sender_begin_flush(struct sender *s, struct tick now, uint64_t most);
+/* arq_flush() is called between these two. most: bytes this flush may send; company: something new is about to leave;
+ * more: data is left that did not go. */
+void sender_begin_flush(struct sender *s, struct tick now, uint64_t most, bool company);
 void sender_end_flush(struct sender *s, bool more);
-/* The application, not the path, sets the rate. */
+/* The application, not the path, sets the rate, and it is small. */
 bool sender_is_thin(const struct sender *s);
+/* There is room for parity, and loss for it to repair. */
+bool sender_wants_parity(const struct sender *s);
 /* Bytes beside the segments (parity) that take part in the rate. */
 void sender_charge(struct sender *s, size_t bytes);
+/* Bytes of all datagrams that left since the last call. */
+void sender_sent(struct sender *s, size_t bytes);
+/* What the peer's sequence numbers show of the way here: the share of its datagrams that is lost. */
+void sender_back_loss(struct sender *s, double loss);
 /* When the next flush has something to do by the clock; TICK_NEVER. */
 struct tick sender_deadline(const struct sender *s);
 /* The path is another one: what is in flight counts as lost. */
@@ -48,7 +56,7 @@ struct sender_info {              /* for people */
     uint64_t rate, pacing;        /* bytes a second: what the path carries; what we send at now */
     uint32_t min_rtt_us, srtt_us, queue_us;
     uint64_t inflight, window;    /* bytes on the wire */
-    uint32_t loss_ppm;            /* random loss on our way out */
+    uint32_t loss_ppm, back_ppm;  /* random loss on our way out, and on the way back (0: not known) */
 };
 void sender_info(const struct sender *s, struct sender_info *out);
 size_t sender_memory(const struct sender *s);

@@ -6,6 +6,8 @@
 enum { /* microseconds unless said otherwise */
        RTT_FLOOR = 4000, /* shorter paths are treated as this long: what is shorter is noise of timers */
        SAMPLE_MIN = 2000, /* least time a rate is measured over */
+       REO_THIN = 3000, /* least allowance for reordering while a lost message makes others wait */
+       REO_MAX = 1000 * 1000,
        RTT_GUESS = 100 * 1000, /* before the first sample */
        QUEUE_STARTUP = 15000, /* ends start-up */
        QUEUE_UP = 20000, /* ends a probe */
@@ -22,6 +24,7 @@ enum { /* microseconds unless said otherwise */
        PROBE_RTT_LEN = 30000,
        LOSS_BATCH = 300, /* records for one step of the loss estimate */
        LOSS_BATCH_DOWN = 100,
+       EXCESS_BATCH = 100, /* records: fewer say little */
        FLAT_ROUNDS = 3,
        AGGRESSIVE_US = 20 * 1000 * 1000,
        DGRAM = 1400, /* bytes, where the exact size does not matter */
@@ -137,9 +140,17 @@ static void note_recent(struct sender *s, uint64_t rtt)
     s->recent[0] = s->recent[0] ? MIN(s->recent[0], rtt) : rtt;
 }
 
+/* Without evidence of reordering: wide while others fill the wait, narrow while a lost message makes others wait. */
 static uint64_t reo_floor(const struct sender *s)
 {
-    return s->min_rtt ? MAX(s->min_rtt / 4, 1000) : 10000;
+    if (!s->min_rtt)
+        return 10000;
+    return sender_is_thin(s) ? REO_THIN : MAX(s->min_rtt / 4, 1000);
+}
+
+uint64_t sender_reo(const struct sender *s)
+{
+    return MAX(MIN(s->reo, s->srtt / 2), reo_floor(s));
 }
 
 void sender_model_rtt(struct sender *s, uint64_t rtt)
@@ -172,8 +183,7 @@ void sender_model_late(struct sender *s, uint64_t late, unsigned weight)
         s->reo += weight * MAX((uint64_t)400, (late - s->reo) / 10);
     else
         s->reo -= MIN(s->reo, (uint64_t)4);
-    s->reo = MAX(s->reo, reo_floor(s));
-    s->reo = MIN(s->reo, MAX(s->srtt / 2, reo_floor(s)));
+    s->reo = MIN(s->reo, (uint64_t)REO_MAX);
 }
 
 /* ---- rate ---- */
@@ -295,7 +305,7 @@ static uint64_t window_of(const struct sender *s)
         return bdp(s) / 2 + 4 * DGRAM;
     if (s->phase == SENDER_UP)
         allow = MIN((uint64_t)30000, MAX(path_rtt(s) * 3 / 10, (uint64_t)4000));
-    lossy = (uint64_t)(MIN(1.0, 2 * s->loss.p) * (double)s->reo);
+    lossy = (uint64_t)(MIN(1.0, 2 * s->loss.p) * (double)sender_reo(s));
     return sender_bwe(s) * (path_rtt(s) + allow + s->qbase + lossy + s->ack_gap) / 1000000 + 4 * DGRAM;
 }
 
@@ -375,7 +385,7 @@ static void check_capacity(struct sender *s, double lost)
 {
     uint64_t bw = max_filter_get(&s->bw);
 
-    if (lost <= s->loss.p + 0.10 || is_aggressive(s)) {
+    if (lost <= s->loss.p + 0.10 || !s->round_full || is_aggressive(s)) {
         s->over_rounds = 0;
         s->over_best = 0;
         return;
@@ -390,12 +400,25 @@ static void check_capacity(struct sender *s, double lost)
     enter(s, SENDER_DOWN);
 }
 
+static void note_excess(struct sender *s)
+{
+    double lost;
+
+    s->excess_lost += s->round_lost;
+    s->excess_all += s->round_all;
+    if (s->excess_all < EXCESS_BATCH)
+        return;
+    lost = (double)s->excess_lost / s->excess_all;
+    s->excess += (MAX(0, lost - MAX(s->loss.p, sender_loss(s))) - s->excess) / 5;
+    s->excess_lost = s->excess_all = 0;
+}
+
 static void end_round(struct sender *s)
 {
     double lost = s->round_all ? (double)s->round_lost / s->round_all : 0;
     uint64_t bw = max_filter_get(&s->bw);
 
-    s->excess += (MAX(0, lost - s->loss.p) - s->excess) / 5;
+    note_excess(s);
     if (s->loss.all >= LOSS_BATCH)
         loss_est_batch(&s->loss);
     if ((s->phase == SENDER_STARTUP || s->phase == SENDER_LEAP) && s->round_full) {
@@ -437,7 +460,6 @@ void sender_model_init(struct sender *s)
 {
     s->loss.last = -1;
     s->cycle_min = UINT64_MAX;
-    s->reo = reo_floor(s);
     s->rng = s->p.seed;
     enter(s, SENDER_STARTUP);
     sender_model_step(s);

@@ -9,6 +9,8 @@ enum {
     SENDER_BW_ROUNDS = 10,        /* memory of the rate filter */
     SENDER_QLOG = 512,            /* slots of the log of queue delays, a power of two ... */
     SENDER_QLOG_SHIFT = 12,       /* ... of 4096 us each, by time of sending */
+    SENDER_THIN_US = 250 * 1000,
+    SENDER_THIN_BYTES = 64 * 1024, /* in twice that: 1 Mbit/s */
     SENDER_CHAIN_MAX = 32,        /* transmissions of one segment that are looked at */
 };
 
@@ -62,6 +64,12 @@ struct pacer {
 };
 void pacer_charge(struct pacer *p, uint64_t bytes, uint64_t rate, uint64_t now);
 
+struct thin_copy {                /* a segment to be sent again soon */
+    uint64_t due, from;           /* leaves then; or from then on with something else */
+    uint64_t overdue;             /* begins anew then */
+    uint32_t sn, bytes, left, nth;
+};
+
 struct sender {
     struct sender_params p;
     uint64_t now;                 /* of the call being served, us */
@@ -89,7 +97,7 @@ struct sender {
     uint64_t min_rtt, min_stamp, srtt, var;
     uint64_t recent[2], recent_since; /* smallest sample of two half windows */
     uint64_t rack_t, rack_rtt;    /* newest transmission that arrived, and how long it took */
-    uint64_t reo;                 /* allowance for reordering */
+    uint64_t reo;                 /* how late what arrives may be: seen in all but 1 % */
     uint64_t ack_gap, t_ack;      /* spacing of datagrams that acknowledge; the last of them */
     struct {
         uint32_t slot, q;
@@ -104,6 +112,7 @@ struct sender {
     bool round_full;              /* the round had a sample that says something of the path */
     bool known;                   /* there was one ever */
     uint64_t bw_max;
+    uint32_t excess_lost, excess_all; /* of the rounds being gathered */
     double excess;                /* loss beyond what is random, averaged */
 
     /* phase */
@@ -127,6 +136,16 @@ struct sender {
     uint64_t most;                /* bytes this flush may still send */
     uint64_t sent[2], sent_since; /* bytes in this and the last THIN_US */
     bool paced, wnd_limited;      /* the pacer put something off; the peer's window did */
+    struct thin {
+        struct thin_copy v[64];
+        unsigned n;
+        uint64_t spent;           /* bytes of copies since sender_sent() */
+        int64_t tokens;           /* bytes that copies may still take */
+        uint32_t looked;          /* records before this one have been counted */
+        uint32_t fates, missing;  /* records whose time is over; without an acknowledgement of their own */
+    } thin;
+    double back_loss;             /* of the way back, as the peer's sequence numbers show it */
+    bool back_known;
     unsigned urgent;              /* transmissions that wait for nothing */
     uint64_t t_progress;          /* last sign that what flies arrives */
     unsigned n_probes;            /* probe timeouts since */
@@ -148,12 +167,21 @@ uint32_t sender_rec_sent(void *ctx, const struct arq_sent *a, uint32_t tag);
 void sender_rec_ack(void *ctx, uint32_t sn, uint32_t ts, uint32_t tag, unsigned flags);
 void sender_rec_covered(void *ctx, uint32_t sn, uint32_t tag);
 
+/* sender_thin.c */
+void sender_thin_sent(struct sender *s, uint32_t sn, uint32_t bytes); /* no copy: the segment's first, or a repair */
+void sender_thin_flush(struct sender *s, bool company); /* what is due now; company: something leaves anyway */
+uint64_t sender_thin_due(const struct sender *s); /* us; UINT64_MAX: no copy waits */
+void sender_thin_earn(struct sender *s, size_t bytes);
+double sender_thin_loss(const struct sender *s);
+double sender_loss(const struct sender *s); /* by whichever estimate has something to go by */
+
 /* sender_model.c */
 void sender_model_init(struct sender *s);
 void sender_model_rtt(struct sender *s, uint64_t rtt); /* one sample for each datagram */
 void sender_model_rate(struct sender *s); /* sample from in.best */
 void sender_model_step(struct sender *s); /* phases, rate and window, after news or time */
 void sender_model_late(struct sender *s, uint64_t late, unsigned weight); /* how far behind something arrived */
+uint64_t sender_reo(const struct sender *s); /* us that a later transmission may arrive earlier */
 uint64_t sender_queue(const struct sender *s); /* us of queue now, as far as it may be ours */
 uint64_t sender_queue_at(const struct sender *s, uint64_t t_sent);
 uint64_t sender_bwe(const struct sender *s); /* what we must send for the rate that arrives, bytes a second */

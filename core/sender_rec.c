@@ -77,6 +77,9 @@ uint32_t sender_rec_sent(void *ctx, const struct arq_sent *a, uint32_t tag)
     s->sent[0] += bytes;
     s->most -= MIN(s->most, bytes);
     s->urgent -= s->urgent > 0;
+    r = rec_of(s, tag, a->sn);
+    if (!r || r->state != REC_FLYING) /* no copy */
+        sender_thin_sent(s, a->sn, (uint32_t)bytes);
     if (!make_room(s))
         return tag;
     if (!s->n_flying)
@@ -181,6 +184,11 @@ void sender_rec_ack(void *ctx, uint32_t sn, uint32_t ts, uint32_t tag, unsigned 
     if (!r || r->ts != ts || r->flags & REC_OWN_ACK)
         return;
     r->flags |= REC_OWN_ACK;
+    if (r->state == REC_BESIDE) { /* in no hurry: it tells nothing of time */
+        s->delivered += r->bytes;
+        r->state = REC_ARRIVED;
+        return;
+    }
     if (!(flags & ARQ_RECOVERED) && (!s->in.rtt || s->now - r->t_sent < s->in.rtt))
         s->in.rtt = MAX(s->now - r->t_sent, 1);
     if (r->t_sent < s->in.rack_before)

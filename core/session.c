@@ -9,7 +9,6 @@
 enum {
     SEND_BUF = 64 * 1024, /* bytes of a stream that wait for the window; more stay in its connection */
     READ_MAX = 64 * 1024, /* and as much again when the last read came whole */
-    IP_UDP = 28, /* headers below ours; 20 more over IPv6 make no difference */
     REPEATS_MAX = 1024, /* acknowledgements repeated in one flush */
     REST_US = 500 * 1000, /* without a datagram either way: a pause */
 };
@@ -60,11 +59,13 @@ static struct smux *make_smux(const struct session_params *p)
 /* Gives the engine a sender, and our acknowledgements to it their rules. */
 static bool adapt(struct session *s, unsigned overhead, struct tick now)
 {
-    const struct sender_params sp = {.arq = s->arq, .overhead = IP_UDP + overhead, .seed = s->p.conv};
+    const struct sender_params sp = {
+        .arq = s->arq, .overhead = SESSION_IP_UDP + overhead, .redundancy = s->p.redundancy, .seed = s->p.conv};
     struct arq_knobs *k = arq_knobs(s->arq);
 
     smux_set_window(s->smux, s->p.stream_buf, s->p.stream_buf / 4);
     s->sender = sender_new(&sp, now);
+    k->lazy_acks = true;
     k->repeats_max = REPEATS_MAX;
     return s->sender;
 }

@@ -26,6 +26,7 @@ struct session_params {
     uint32_t resend;
     bool nocwnd;
     bool adaptive;                /* mode auto: a sender (core/sender.h) decides what leaves when; the four are not used */
+    uint32_t redundancy;          /* with it: most bytes of a thin flow as a multiple of what it needs; 0, 1: no copies */
     uint16_t fec_data, fec_parity; /* either 0: we send no FEC */
     uint16_t fec_unsent;          /* of the parity packets of a group, the last so many are not sent */
     bool compress;

@@ -8,6 +8,8 @@ enum {
     COMPANY = 16, /* segments acknowledged by one datagram, if that takes ... */
     EVERY_MIN_US = 1000,
     EVERY_MAX_US = 4000,
+    AGAIN_US = 20 * 1000,
+    FEW = 4,
     ASK_US = 100 * 1000, /* between questions; also how long an answer is waited for */
     ASK_COMPANY = 4, /* segments in a flush: bulk */
     LEAST_US = 10 * 1000 * 1000,
@@ -94,15 +96,26 @@ static void ask(struct session *s, struct tick now)
 
 /* ---- how ---- */
 
-void session_ack_plan(struct session *s, struct tick now)
+/* What came again is in no hurry: the peer knows of it, or will by what comes next. */
+struct tick session_ack_due(const struct session *s)
+{
+    const struct arq_state *a = arq_state(s->arq);
+
+    if (!a->n_acks)
+        return TICK_NEVER;
+    return a->n_fresh ? s->next_ack : tick_max(s->next_ack, tick_add_us(s->ack.last, AGAIN_US));
+}
+
+void session_ack_plan(struct session *s, struct tick now, bool company)
 {
     struct arq_knobs *k = arq_knobs(s->arq);
     uint32_t n = arq_state(s->arq)->n_acks, want;
     struct ack_plan *p = &s->ack;
 
-    k->hold_acks = tick_before(now, s->next_ack);
+    k->hold_acks = tick_before(now, session_ack_due(s)) && !(n && company);
     if (k->hold_acks || !n)
         return;
+    k->ack_all = n <= FEW; /* each transmission of a thin flow tells of the path */
     want = (uint32_t)MIN(tick_since_us(now, p->last) * COMPANY / n, (uint64_t)EVERY_MAX_US);
     p->every_us += ((int32_t)want - (int32_t)p->every_us) / 4;
     p->every_us = MAX(p->every_us, (uint32_t)EVERY_MIN_US);

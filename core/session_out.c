@@ -10,6 +10,7 @@ enum {
     BURST_US = 2000, /* with a rate: how far sending may run ahead of it */
     PARITY_PAUSE_US = 500 * 1000, /* a group whose last packet came this long after the one before gets no parity:
                                    * what it protected was acknowledged or sent again long ago */
+    PARITY_WITHIN_US = 25 * 1000,
     PROBES = 40, /* in a whole peer timeout: at 20 % loss each way one in three is not answered */
     PROBES_MIN = 8, /* unanswered, before that says anything */
     PROBES_QUICK = 20, /* of a busy peer, closer together: ... */
@@ -132,6 +133,12 @@ static struct fec_encoder *encoder(const struct session *s)
     return s->fec_differs && !smux_peer_is_ours(s->smux) ? NULL : s->enc;
 }
 
+/* With a sender: parity over a group that took long to fill repairs later than anything else would. */
+static bool parity_pays(const struct session *s)
+{
+    return tick_since_us(s->now, s->group_began) < PARITY_WITHIN_US && sender_wants_parity(s->sender);
+}
+
 static void add_parity(struct session *s, struct packet_batch *out, void *to, bool pause)
 {
     size_t body = fec_encoder_parity_len(s->enc), len = s->p.head + body + s->p.tail;
@@ -140,7 +147,7 @@ static void add_parity(struct session *s, struct packet_batch *out, void *to, bo
 
     bool known = s->fec_agrees || smux_peer_is_ours(s->smux);
 
-    if (pause || !n || !known || (s->sender && !sender_is_thin(s->sender))) {
+    if (pause || !n || !known || (s->sender && !parity_pays(s))) {
         fec_encoder_skip(s->enc);
         return;
     }
@@ -164,8 +171,12 @@ static bool emit(struct session *s, struct packet_batch *out, void *to, struct t
 
     if (!n)
         return false;
+    if (s->group_n++ == 0)
+        s->group_began = now;
     if (fec)
         full = fec_encoder_add(enc, at, n);
+    if (full)
+        s->group_n = 0;
     packet_batch_add(out, s->p.head + fec + n + s->p.tail, to);
     if (full)
         add_parity(s, out, to, tick_since_us(now, s->last_data) >= PARITY_PAUSE_US);
@@ -275,6 +286,11 @@ static bool tend(struct session *s, struct tick now)
     return true;
 }
 
+static bool has_output(const struct session *s)
+{
+    return s->z.at != s->z.len || smux_has_output(s->smux);
+}
+
 /* Decides what leaves now. With a sender, acknowledgements leave in company. */
 static void flush(struct session *s, struct tick now)
 {
@@ -282,15 +298,16 @@ static void flush(struct session *s, struct tick now)
         arq_flush(s->arq, ARQ_FLUSH_FULL, tick_ms(now));
         return;
     }
-    session_ack_plan(s, now);
-    sender_begin_flush(s->sender, now, s->p.rate ? (uint64_t)session_budget(s) : UINT64_MAX);
+    session_ack_plan(s, now, sender_is_thin(s->sender) && has_output(s));
+    sender_begin_flush(s->sender, now, s->p.rate ? (uint64_t)session_budget(s) : UINT64_MAX, has_output(s));
     arq_flush(s->arq, ARQ_FLUSH_FULL, tick_ms(now));
-    sender_end_flush(s->sender, s->z.at != s->z.len || smux_has_output(s->smux));
+    sender_end_flush(s->sender, has_output(s));
 }
 
 int session_poll(struct session *s, struct packet_batch *out, void *to, struct tick now)
 {
     size_t used = out->used;
+    unsigned n = out->n;
     int r = 0;
 
     if (s->end || !tend(s, now) || !session_pump(s))
@@ -314,6 +331,8 @@ int session_poll(struct session *s, struct packet_batch *out, void *to, struct t
     }
     s->out_bytes += out->used - used;
     spend(s, out->used - used);
+    if (s->sender)
+        sender_sent(s->sender, out->used - used + (out->n - n) * SESSION_IP_UDP);
     if (s->enc)
         fec_encoder_settle(s->enc); /* the batch will be encrypted in place */
     return r;
@@ -336,7 +355,7 @@ struct tick session_deadline(const struct session *s, struct tick now)
         t = tick_min(t, tick_max((struct tick){(now.us / 1000 + due) * 1000}, s->paced));
     if (s->sender)
         t = tick_min(t, tick_max(sender_deadline(s->sender), s->paced));
-    if (s->sender && arq_state(s->arq)->n_acks)
-        t = tick_min(t, s->next_ack);
+    if (s->sender)
+        t = tick_min(t, session_ack_due(s));
     return t;
 }

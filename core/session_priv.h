@@ -13,6 +13,7 @@
 #include <errno.h>
 
 enum {
+    SESSION_IP_UDP = 28, /* headers below ours; 20 more over IPv6 make no difference */
     SESSION_ACK_WAYS = 4,
     SESSION_GROUPS_KEPT = 8,      /* FEC groups back in which a lost packet can still be recovered */
 };
@@ -42,6 +43,8 @@ struct session {
     enum session_end end;
     bool emitting; /* a flush was decided and is not wholly written */
     bool fec_differs, fec_agrees; /* the peer's FEC shape is not ours, or was seen to be; neither: not known yet */
+    struct tick group_began; /* our FEC group */
+    unsigned group_n; /* datagrams in it */
     unsigned plain_heard, fec_heard; /* datagrams without and with FEC */
     unsigned fec_sure_at; /* fec_heard when the peer's shape was last known */
     struct tick taking; /* when the peer's window was last open, or nothing waited for it */
@@ -88,7 +91,8 @@ void session_sample(struct session *s, struct tick now); /* of the histograms: o
 bool session_pump(struct session *s);
 void session_ack_heard(struct session *s, struct tick now); /* after a datagram: its time of sending, an answer */
 /* With a sender: whether acknowledgements leave with this flush, in which company, and how often each. */
-void session_ack_plan(struct session *s, struct tick now);
+void session_ack_plan(struct session *s, struct tick now, bool company);
+struct tick session_ack_due(const struct session *s); /* when what came is acknowledged; TICK_NEVER: nothing waits */
 arq_pull_fn session_pull;
 /* With a rate: payload that may leave now. What does not stays due. */
 int32_t session_budget(void *session);

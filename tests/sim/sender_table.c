@@ -85,6 +85,7 @@ static void run(uint64_t seed, double sum[])
         f[i].start_us = (uint64_t)(arg(key, 0) * 1e6);
         for (unsigned k = 0; k < 2; k++) {
             f[i].sp[k].fec_data = (uint16_t)arg("fec", 10);
+            f[i].sp[k].redundancy = (uint32_t)arg("red", 3);
             f[i].sp[k].adaptive = arg("auto", 1) != 0;
             f[i].sp[k].snd_wnd = f[i].sp[k].rcv_wnd = (uint32_t)arg("wnd", 32768);
             if (!f[i].sp[k].adaptive) {
@@ -127,6 +128,9 @@ static void run(uint64_t seed, double sum[])
         if (f[i].apps & APP_ECHO) {
             sum[5] += traffic_echo_ms(&t, i, 50);
             sum[6] += traffic_echo_ms(&t, i, 99);
+            if (arg("tail", 0) > 0)
+                for (double q = 90; q < 100; q += q < 98 ? 1 : 0.2)
+                    printf("p%.1f %.0f ms\n", q, traffic_echo_ms(&t, i, q));
             sum[7] += traffic_wire_bytes(&t) / secs;
         }
     if (arg("counts", 0) > 0)

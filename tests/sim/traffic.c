@@ -20,6 +20,7 @@ struct session_params traffic_session(bool client)
         .interval_ms = 10,
         .nocwnd = true,
         .adaptive = true,
+        .redundancy = 3,
         .fec_data = 10,
         .fec_parity = 3,
         .smux_ver = 2,

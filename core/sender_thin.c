@@ -1,0 +1,169 @@
+/* core/sender_thin.c - flows that leave the path idle: a small message is sent again some milliseconds later, before anybody
+ * can know whether it was lost, as often as the loss asks for and the budget allows. Everything behind a lost message waits
+ * for it, so what matters is that all its copies are hardly ever lost. */
+#include "core/sender_priv.h"
+
+#include <math.h>
+
+enum {
+    FIRST_US = 4000, /* from a message to its first copy */
+    NEXT_US = 20000, /* from one copy to the next, ... */
+    JOIN_US = 3000, /* ... which joins a datagram that leaves sooner anyway, if the one before is so old */
+    OVERDUE_US = 30000,
+    COPIES_MAX = 4,
+    FATES_MIN = 20, /* before these we know nothing */
+    FATES = 256, /* memory of the loss estimate, halved when full */
+    FATE_SLACK_US = 40 * 1000, /* acknowledgements of copies are in no hurry */
+    QUEUE_MAX_US = 20000, /* the path is congested rather than lossy */
+    TOKENS_MAX = 16 * 1024,
+};
+
+static const double residue = 0.0006, least_loss = 0.003, most_excess = 0.03;
+
+bool sender_is_thin(const struct sender *s)
+{
+    return s->sent[0] + s->sent[1] <= SENDER_THIN_BYTES && s->limited_until && !s->wnd_limited;
+}
+
+/* Own acknowledgements that never came tell the loss of both ways together; what the peer's sequence numbers show of the
+ * way back is taken out, and if they show nothing, both are taken to be alike. */
+double sender_thin_loss(const struct sender *s)
+{
+    double both;
+
+    if (s->thin.fates < FATES_MIN)
+        return 0;
+    both = (double)s->thin.missing / s->thin.fates;
+    if (s->back_known)
+        return MAX(0, 1 - (1 - both) / (1 - MIN(s->back_loss, 0.9)));
+    return 1 - sqrt(1 - both);
+}
+
+double sender_loss(const struct sender *s)
+{
+    return s->limited_until && s->thin.fates >= FATES_MIN ? sender_thin_loss(s) : s->loss.p;
+}
+
+/* Looks at what was sent long enough ago for its own acknowledgement to be here. */
+static void learn(struct sender *s)
+{
+    uint64_t wait = s->srtt + MAX(4 * s->var, (uint64_t)FATE_SLACK_US);
+    struct thin *t = &s->thin;
+
+    if (t->looked - s->first >= s->next - s->first)
+        t->looked = t->looked == s->next ? s->next : s->first;
+    for (; t->looked != s->next && sender_rec_at(s, t->looked)->t_sent + wait <= s->now; t->looked++) {
+        const struct sender_rec *r = sender_rec_at(s, t->looked);
+
+        if (!(r->flags & REC_LIMITED) || r->older) /* of what comes again, not all is acknowledged */
+            continue;
+        t->missing += !(r->flags & REC_OWN_ACK);
+        if (++t->fates >= FATES) {
+            t->fates /= 2;
+            t->missing /= 2;
+        }
+    }
+}
+
+static unsigned copies_wanted(const struct sender *s)
+{
+    double p = sender_thin_loss(s), n;
+
+    if (p < least_loss || s->excess > most_excess || sender_queue(s) > QUEUE_MAX_US)
+        return 0;
+    n = ceil(log(residue) / log(p)) - 1;
+    return (unsigned)MIN(MAX(n, 1), COPIES_MAX);
+}
+
+/* When a message that nothing was heard of is worth a new start, whatever became of its copies. */
+static uint64_t overdue(const struct sender *s)
+{
+    return s->now + s->srtt + MAX(4 * s->var, (uint64_t)OVERDUE_US);
+}
+
+static void begin(const struct sender *s, struct thin_copy *c, unsigned left)
+{
+    c->left = left;
+    c->nth = 0;
+    c->overdue = overdue(s);
+    c->due = left ? s->now + FIRST_US : c->overdue;
+    c->from = left ? s->now + JOIN_US : c->overdue;
+}
+
+void sender_thin_sent(struct sender *s, uint32_t sn, uint32_t bytes)
+{
+    struct thin *t = &s->thin;
+    unsigned n;
+
+    if (t->n == LEN(t->v) || s->p.redundancy <= 1 || !sender_is_thin(s))
+        return;
+    n = copies_wanted(s);
+    if (!n)
+        return;
+    t->v[t->n].sn = sn;
+    t->v[t->n].bytes = bytes;
+    begin(s, &t->v[t->n++], n);
+}
+
+/* True if one more copy leaves now; it joins what leaves anyway if there is such. False: it is acknowledged, or there is
+ * nothing left for it. */
+static bool copy(struct sender *s, struct thin_copy *c, bool company)
+{
+    uint32_t cost = c->bytes - (company ? s->p.overhead : 0);
+    struct thin *t = &s->thin;
+
+    /* the first copies of what follows matter more than the last ones of this; what is overdue matters most */
+    if ((c->left && t->tokens < (int64_t)cost * ++c->nth) || !arq_again(s->p.arq, c->sn))
+        return false;
+    t->tokens -= cost;
+    t->spent += cost;
+    s->urgent++;
+    s->n.copies++;
+    return true;
+}
+
+void sender_thin_flush(struct sender *s, bool company)
+{
+    struct thin *t = &s->thin;
+    unsigned keep = 0;
+
+    learn(s);
+    for (unsigned i = 0; i < t->n; i++) {
+        struct thin_copy c = t->v[i];
+
+        if ((company ? c.from : c.due) <= s->now) {
+            bool late = !c.left, sent = copy(s, &c, company);
+
+            company = company || sent;
+            if (!sent && late)
+                continue;
+            if (late) {
+                begin(s, &c, MIN(copies_wanted(s), 2u));
+            } else {
+                c.left = sent ? c.left - 1 : 0;
+                c.due = c.left ? s->now + NEXT_US : c.overdue;
+                c.from = c.left ? s->now + JOIN_US : c.overdue;
+            }
+        }
+        t->v[keep++] = c;
+    }
+    t->n = keep;
+}
+
+void sender_thin_earn(struct sender *s, size_t bytes)
+{
+    struct thin *t = &s->thin;
+    double factor = s->p.redundancy * (1 + sender_thin_loss(s) / 2) - 1; /* without copies there would be repairs */
+
+    t->tokens += (int64_t)((double)bytes * MAX(factor, 0));
+    t->tokens = MIN(t->tokens, (int64_t)TOKENS_MAX);
+}
+
+uint64_t sender_thin_due(const struct sender *s)
+{
+    uint64_t t = UINT64_MAX;
+
+    for (unsigned i = 0; i < s->thin.n; i++)
+        t = MIN(t, s->thin.v[i].due);
+    return t;
+}
