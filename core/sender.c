@@ -179,7 +179,10 @@ void sender_end_flush(struct sender *s, bool more)
 
 bool sender_wants_parity(const struct sender *s)
 {
-    return s->limited_until && !s->wnd_limited && !sender_is_thin(s) && sender_loss(s) >= PARITY_LOSS;
+    uint64_t us = SENDER_THIN_US + (s->now - s->sent_since), room = sender_bwe(s) * us / 1000000;
+
+    return s->limited_until && !sender_is_thin(s) && s->sent[0] + s->sent[1] < room / 2 &&
+           sender_loss(s) >= PARITY_LOSS;
 }
 
 void sender_charge(struct sender *s, size_t bytes)

@@ -10,7 +10,8 @@ enum {
     EVERY_MAX_US = 4000,
     AGAIN_US = 20 * 1000,
     FEW = 4,
-    ASK_US = 100 * 1000, /* between questions; also how long an answer is waited for */
+    ASK_US = 100 * 1000, /* between questions */
+    ANSWER_US = 1000 * 1000, /* an answer later than this may belong to the next */
     ASK_COMPANY = 4, /* segments in a flush: bulk */
     LEAST_US = 10 * 1000 * 1000,
     CLOGGED_MS = 10, /* of queue on the way back, ... */
@@ -86,12 +87,11 @@ static void ask(struct session *s, struct tick now)
 {
     struct ack_plan *p = &s->ack;
 
-    if (tick_before(now, p->ask_next) || !sender_is_thin(s->sender))
+    if (tick_before(now, tick_add_us(p->asked, p->asking ? ANSWER_US : ASK_US)) || !sender_is_thin(s->sender))
         return;
     arq_probe(s->arq);
     p->asking = true;
     p->asked = now;
-    p->ask_next = tick_add_us(now, ASK_US);
 }
 
 /* ---- how ---- */

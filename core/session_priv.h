@@ -59,7 +59,7 @@ struct session {
         uint32_t every_us; /* between such flushes */
         unsigned way; /* of acknowledging, see session_ack.c */
         struct tick forget; /* when less thrift is tried again */
-        struct tick asked, ask_next; /* a question for the round-trip time is under way since; the next is due */
+        struct tick asked; /* when the last question for the round-trip time left */
         bool asking;
         uint32_t wins; /* answers before */
         uint32_t least_rtt[2], least_way[2]; /* smallest of this and the last SESSION_LEAST_US: ms; ms since an unknown start */
