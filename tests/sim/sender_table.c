@@ -66,6 +66,20 @@ static void trace(const struct traffic *t)
     }
 }
 
+static void print_counts(const struct traffic *t)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        const struct link_counts *n = &t->way[i].n;
+        const struct stats *st = &t->flow[0].node[i].stats;
+
+        printf("way %u: in %" PRIu64 ", %" PRIu64 " B, dropped %" PRIu64 ", lost %" PRIu64 "; ", i, n->in, n->in_bytes,
+               n->dropped, n->lost);
+        printf("its end: segments out %" PRIu64 ", again %" PRIu64 ", in vain %" PRIu64 "; in again %" PRIu64
+               ", parity in %" PRIu64 "\n",
+               st->out_segs, st->retrans_segs, st->spurious_segs, st->repeat_segs, st->fec_parity_shards);
+    }
+}
+
 static void run(uint64_t seed, double sum[])
 {
     const struct link_params way[2] = {path(""), path("2")};
@@ -134,11 +148,7 @@ static void run(uint64_t seed, double sum[])
             sum[7] += traffic_wire_bytes(&t) / secs;
         }
     if (arg("counts", 0) > 0)
-        for (unsigned i = 0; i < 2; i++)
-            printf("way %u: in %" PRIu64 ", %" PRIu64 " B, dropped %" PRIu64 ", lost %" PRIu64 ", out %" PRIu64 "; end: segs out %" PRIu64 " retrans %" PRIu64 " spurious %" PRIu64 " repeat %" PRIu64 " parity in %" PRIu64 "\n", i,
-                   t.way[i].n.in, t.way[i].n.in_bytes, t.way[i].n.dropped, t.way[i].n.lost, t.way[i].n.out,
-                   t.flow[0].node[i].stats.out_segs, t.flow[0].node[i].stats.retrans_segs,
-                   t.flow[0].node[i].stats.spurious_segs, t.flow[0].node[i].stats.repeat_segs, t.flow[0].node[i].stats.fec_parity_shards);
+        print_counts(&t);
     traffic_fini(&t);
 }
 
