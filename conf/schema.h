@@ -1,4 +1,4 @@
-/* conf/schema.h - the table of keys, and what each type of value can do. Internal to conf/ and its tests. */
+/* conf/schema.h - the table of keys, and what each type of value can do. For conf/ and its tests, and for who lists keys. */
 #ifndef CONF_SCHEMA_H
 #define CONF_SCHEMA_H
 

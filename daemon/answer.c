@@ -22,6 +22,7 @@ static const struct command {
     {"status", true, answer_status},   {"stats", true, answer_stats_cmd}, {"sessions", true, answer_sessions},
     {"streams", true, answer_streams}, {"show", false, answer_show},      {"doctor", false, answer_doctor},
     {"kick", false, answer_kick},      {"drain", false, answer_drain},    {"undrain", false, answer_undrain},
+    {"reload", false, answer_reload},  {"set", false, answer_set},        {"loglevel", false, answer_loglevel},
 };
 
 int answers_new(struct answers **ap, const struct answers_params *p)
@@ -55,6 +56,7 @@ struct answers *answers_free(struct answers *a)
     for (unsigned i = 0; i < ANSWER_ASKS; i++)
         if (a->asks[i].used)
             ask_end(a, &a->asks[i]);
+    answer_changes_end(a);
     free(a->drained);
     free(a);
     return NULL;
@@ -100,19 +102,20 @@ bool answer_arg(struct ctl_query *q, const char *name, const char **s)
 
 bool answer_arg_tunnel(struct answers *a, struct ctl_query *q, int64_t *tunnel)
 {
+    const struct roster_entry *e;
     const char *name;
-    unsigned at = 0;
 
     *tunnel = LIST_ALL;
     if (!answer_arg(q, "profile", &name))
         return false;
     if (!name)
         return true;
-    while (answer_tunnels(a, &at, tunnel))
-        if (!strcmp(answer_profile(a, *tunnel)->name, name))
-            return true;
-    answer_error(q, CTL_NOT_FOUND, "no profile of that name");
-    return false;
+    e = roster_by_name(reload_roster(a->p.reload), name);
+    if (e)
+        *tunnel = (int64_t)e->id;
+    else
+        answer_error(q, CTL_NOT_FOUND, "no profile of that name");
+    return e;
 }
 
 /* "worker.number": 16 bits, 48 bits. */

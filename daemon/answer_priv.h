@@ -1,5 +1,6 @@
 /* daemon/answer_priv.h - what the files of the answers share: answer.c (the table, and what waits for workers),
- * answer_list.c (counters, sessions, streams), answer_act.c (what changes something), answer_state.c (status, facts). */
+ * answer_list.c (counters, sessions, streams), answer_act.c (what is done to them), answer_conf.c (the configuration),
+ * answer_state.c (status, facts). */
 #ifndef DAEMON_ANSWER_PRIV_H
 #define DAEMON_ANSWER_PRIV_H
 
@@ -10,6 +11,7 @@
 
 enum {
     ANSWER_ASKS = 16,             /* that wait for workers, of all clients; half of them are the control socket's alone */
+    ANSWER_CHANGES = 16,          /* of the configuration, that wait for their result */
     ANSWER_ROWS = 4096,           /* sessions or streams in one answer */
 };
 
@@ -28,12 +30,18 @@ struct ask {                      /* a request that waits for the workers */
     bool *answered;
 };
 
+struct change {                   /* a request that waits until a new configuration is in force */
+    bool used;
+    struct ctl_query q;
+};
+
 struct answers {
     struct answers_params p;
     struct tick began;
     int64_t began_s;              /* Unix time */
     uint64_t next;
     struct ask asks[ANSWER_ASKS];
+    struct change changes[ANSWER_CHANGES];
     struct clock_watch clock;
     int64_t *drained;             /* ids of the tunnels that drain by command */
     unsigned n_drained;
@@ -78,9 +86,15 @@ bool answer_drains(const struct answers *a, int64_t tunnel);
 /* ---- commands: true: the query is done (answered); false: it was taken ---- */
 typedef bool answer_fn(struct answers *a, struct ctl_query *q, struct tick now);
 answer_fn answer_stats_cmd, answer_sessions, answer_streams, answer_show;   /* answer_list.c */
-answer_fn answer_kick, answer_drain, answer_undrain, answer_reload, answer_set, answer_loglevel; /* answer_act.c */
+answer_fn answer_kick, answer_drain, answer_undrain;                        /* answer_act.c */
+answer_fn answer_reload, answer_set, answer_loglevel;                       /* answer_conf.c */
 answer_fn answer_status, answer_doctor;                                     /* answer_state.c */
 
 void answer_look_at_clocks(struct answers *a, struct tick now);             /* each turn */
+
+/* ---- the configuration ---- */
+json_t *answer_conf_json(const struct answers *a);      /* what became of the last attempt to read it */
+json_t *answer_overrides_json(const struct answers *a); /* what was set since */
+void answer_changes_end(struct answers *a);             /* before the sockets go */
 
 #endif

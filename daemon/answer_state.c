@@ -2,6 +2,7 @@
 #include "daemon/answer_priv.h"
 
 #include "daemon/log.h"
+#include "daemon/reload.h"
 #include "daemon/steer.h"
 
 #include <dirent.h>
@@ -83,9 +84,10 @@ bool answer_status(struct answers *a, struct ctl_query *q, struct tick now)
     while (answer_tunnels(a, &at, &tunnel))
         json_array_append_new(profiles, profile_json(a, tunnel, now));
     answer_rows(q,
-                json_pack("{ss si sI sI si ss so}", "version", KCPTUND_VERSION, "pid", (int)getpid(), "uptime_s",
+                json_pack("{ss si sI sI si ss so so so}", "version", KCPTUND_VERSION, "pid", (int)getpid(), "uptime_s",
                           num(tick_since_us(now, a->began) / 1000000), "started", (json_int_t)a->began_s, "workers",
-                          (int)a->p.sh->n_workers, "io", a->p.sh->io->name, "profiles", profiles),
+                          (int)a->p.sh->n_workers, "io", a->p.sh->io->name, "conf", answer_conf_json(a), "overrides",
+                          answer_overrides_json(a), "profiles", profiles),
                 "profiles");
     return true;
 }
@@ -250,13 +252,15 @@ static json_t *tunnels_json(const struct answers *a, const struct ask *k, struct
 static void finish_doctor(struct answers *a, struct ask *k, struct tick now)
 {
     const struct shared *sh = a->p.sh;
-    json_t *data = json_pack("{ss si ss ss si so so so}", "version", KCPTUND_VERSION, "pid", (int)getpid(), "io",
-                             sh->io->name, "io_wanted", sh->conf->global.io == CONF_IO_AUTO ? "auto" : sh->io->name,
-                             "workers", (int)sh->n_workers, "files", files_json(), "clock", clock_json(&a->clock, now),
-                             "tunnels", tunnels_json(a, k, now));
+    json_t *data =
+        json_pack("{ss si ss sb si so so so}", "version", KCPTUND_VERSION, "pid", (int)getpid(), "io", sh->io->name,
+                  "io_uring", io_choose("io_uring") != NULL, "workers", (int)sh->n_workers, "files", files_json(),
+                  "clock", clock_json(&a->clock, now), "tunnels", tunnels_json(a, k, now));
 
     if (data)
         answer_completeness(a, k, data);
+    if (data && reload_last(a->p.reload)->error)
+        json_object_set_new(data, "conf_error", json_string(reload_last(a->p.reload)->error));
     answer_rows(&k->q, data, "tunnels");
 }
 

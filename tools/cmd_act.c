@@ -113,6 +113,10 @@ int cmd_set(const struct ctl *c, int argc, char **argv)
 
 static void print_level(const json_t *data)
 {
+    if (!json_object_get(data, "loglevel")) {
+        print_set(data);
+        return;
+    }
     ctl_say(stdout, ctl_str(data, "loglevel"));
     putchar('\n');
 }

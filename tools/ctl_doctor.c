@@ -98,18 +98,16 @@ static void check_files(const struct judge *j)
 
 static void check_io(const struct judge *j)
 {
-    const char *why = "epoll does the same work as well as io_uring on most machines; this matters to who asked for it";
+    bool off = j->m->uring_disabled > 0;
     struct doctor_finding *f;
 
-    if (strcmp(ctl_str(j->facts, "io_wanted"), "auto") != 0 || strcmp(ctl_str(j->facts, "io"), "epoll") != 0)
+    if (!json_is_false(json_object_get(j->facts, "io_uring")))
         return;
-    if (j->m->uring_disabled > 0)
-        f = find(j, DOCTOR_NOTE, why, "sysctl kernel.io_uring_disabled=0, if io_uring is wanted");
-    else
-        f = find(j, DOCTOR_NOTE, why,
-                 "Linux 6.1 or later, and a container that permits io_uring_setup(2), if it is wanted");
-    SAY(f, what, "io_uring is not usable here%s; epoll is used",
-        j->m->uring_disabled > 0 ? " (kernel.io_uring_disabled)" : "");
+    f = find(j, DOCTOR_NOTE,
+             "nothing is lost: epoll, which io = auto takes, is no slower; but io = io_uring would not start",
+             off ? "sysctl kernel.io_uring_disabled=0, if it is wanted"
+                 : "Linux 6.1 or later, and a container that permits io_uring_setup(2), if it is wanted");
+    SAY(f, what, "io_uring is not usable here%s", off ? ": kernel.io_uring_disabled is set" : "");
 }
 
 static void check_machine_drops(const struct judge *j)

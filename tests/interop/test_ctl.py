@@ -87,7 +87,8 @@ def test_two_sockets(build: Path, tmp_path: Path) -> None:
             assert stat.S_ISSOCK(st.st_mode) and stat.S_IMODE(st.st_mode) == mode
         for command in READING:
             assert p.data(command, path=p.stats_path).keys() == p.data(command).keys()
-        changing = (("show", "0.1"), ("kick", "0.1"), ("drain",), ("undrain",), ("doctor",))
+        changing = [("show", "0.1"), ("kick", "0.1"), ("set", "mtu=1300"), ("loglevel", "debug")]
+        changing += [(c,) for c in ("drain", "undrain", "doctor", "reload", "loglevel")]
         for args in changing:
             done = p.run(*args, path=p.stats_path)
             assert done.returncode == 1 and "(denied)" in done.stderr, args
@@ -229,6 +230,80 @@ def test_drain_client(build: Path, tmp_path: Path) -> None:
         sessions = lambda: p.data("sessions", "c")["sessions"]  # noqa: E731
         peers.wait_for("no session", lambda: not sessions(), 10)
         assert p.run("drain", "nobody").returncode == 1
+
+
+# --- the configuration
+
+
+def change(daemon: peers.Daemon, **keys: Any) -> None:
+    daemon.sections["server s"].update(keys)
+    daemon.conf_path.write_text(peers.ini(daemon.sections))
+
+
+def test_reload(build: Path, tmp_path: Path) -> None:
+    with apps.Service(apps.echo) as target, pair(build, tmp_path, target.address) as p:
+        p.daemon.sections["global"]["watch"] = False
+        with apps.connect(p.port, 20) as s:
+            apps.ask(s)
+            change(p.daemon, maxsessions=5)
+            answer = p.data("reload")
+            assert (answer["added"], answer["changed"], answer["kept"]) == (0, 1, 1)
+            assert "in force" in p.run("reload").stdout
+            conf = p.data("status")["conf"]
+            assert conf["ok"] and conf["file"] == str(p.daemon.conf_path) and "error" not in conf
+            change(p.daemon, mtu=1)
+            done = p.run("reload")
+            assert done.returncode == 1 and "mtu" in done.stderr and "128" in done.stderr
+            conf = p.data("status")["conf"]
+            assert not conf["ok"] and "mtu" in conf["error"]
+            assert "NOT TAKEN OVER" in p.run("status").stdout
+            found = json.loads(p.run("--json", "doctor").stdout)["findings"]
+            assert [f["severity"] for f in found if f["check"] == "conf"] == ["error"]
+            apps.ask(s)
+            change(p.daemon, mtu=1300)
+            assert p.run("reload").returncode == 0
+            assert p.data("status")["conf"]["ok"]
+
+
+def test_set(build: Path, tmp_path: Path) -> None:
+    with apps.Service(apps.echo) as target, pair(build, tmp_path, target.address) as p:
+        with apps.connect(p.port, 20) as s:
+            apps.ask(s)
+            done = p.run("set", "s", "maxsessions=1")
+            assert done.returncode == 0 and done.stdout == "set, until the next reload\n"
+            assert p.run("set", "keepalive=7").returncode == 0
+            overrides = p.data("status")["overrides"]
+            assert ("s", "maxsessions", "1") in [
+                (o["profile"], o["key"], o["value"]) for o in overrides
+            ]
+            assert "s: maxsessions = 1" in p.run("status").stdout
+            assert p.data("status", path=p.stats_path)["overrides"] == overrides
+            refused = (
+                ("nonsense=1", "nonsense"),
+                ("keepalive=900", "29"),
+                ("crypt=aes", "crypt"),  # for new sessions alone
+                ("workers=3", "workers"),  # takes a restart
+            )
+            for setting, words in refused:
+                done = p.run("set", setting)
+                assert done.returncode == 1 and words in done.stderr, (setting, done.stderr)
+            assert p.run("set", "nobody", "keepalive=7").returncode == 1
+            assert p.run("set", "keepalive").returncode == 2
+            assert p.data("status")["overrides"] == overrides
+            assert p.run("reload").returncode == 0
+            assert p.data("status")["overrides"] == []
+            apps.ask(s)
+
+
+def test_loglevel(build: Path, tmp_path: Path) -> None:
+    with pair(build, tmp_path, "127.0.0.1:1") as p:
+        assert p.run("loglevel").stdout == "info\n"
+        for level in ("debug", "error", "warning", "info"):
+            assert p.run("loglevel", level).returncode == 0
+            assert p.run("loglevel").stdout == level + "\n"
+        assert p.run("loglevel", "loud").returncode == 1
+        assert complete(build, "loglevel", "") == ["error", "warning", "info", "debug"]
+        assert "keepalive=" in complete(build, "set", "keep")
 
 
 # --- clients that behave badly

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char well[] = "{'version':'9','io':'io_uring','io_wanted':'auto','workers':2,"
+static const char well[] = "{'version':'9','io':'epoll','io_uring':true,'workers':2,"
                            "'files':{'limit':1048576,'open':40},'clock':{'jumps':0,'sleeps':0},"
                            "'tunnels':[{'name':'web','role':'server','to':'127.0.0.1:80','crypt':'aes-128-gcm',"
                            "'default_key':false,'key_bits':256,'mtu':1350,'sockbuf':4194304,'rcvbuf':4194304,"
@@ -86,9 +86,14 @@ static const struct {
      DOCTOR_ERROR, "the server"},
     {"few files", NULL, "{'files':{'limit':1024,'open':40}}", M, "files", DOCTOR_WARNING, "40 of 1024"},
     {"files used up", NULL, "{'files':{'limit':1048576,'open':900000}}", M, "files", DOCTOR_ERROR, "900000"},
-    {"no io_uring", NULL, "{'io':'epoll'}", M, "io", DOCTOR_NOTE, "io_uring"},
-    {"io_uring switched off", NULL, "{'io':'epoll'}", {4194304, 4194304, 0, 2}, "io", DOCTOR_NOTE, "io_uring_disabled"},
-    {"epoll as wanted", NULL, "{'io':'epoll','io_wanted':'epoll'}", M, NULL, 0, NULL},
+    {"no io_uring", NULL, "{'io_uring':false}", M, "io", DOCTOR_NOTE, "io_uring"},
+    {"io_uring switched off",
+     NULL,
+     "{'io_uring':false}",
+     {4194304, 4194304, 0, 2},
+     "io",
+     DOCTOR_NOTE,
+     "io_uring_disabled"},
     {"machine drops", NULL, NULL, {4194304, 4194304, 12, 0}, "machine-drops", DOCTOR_NOTE, "12 datagrams"},
     {"clock set", NULL, "{'clock':{'jumps':1,'sleeps':0,'jump_ms':-90500,'jump_age_s':7}}", M, "clock", DOCTOR_WARNING,
      "-90.5 s"},
