@@ -29,6 +29,7 @@ static int add_plan(struct edition *ed, const struct roster_entry *e, const stru
         return err_here(-ENOMEM);
     plan->stats = e->stats;
     plan->findings = e->findings;
+    plan->uses = e->uses;
     plan->renew = renew;
     ed->v[ed->n++].plan = plan;
     return 0;

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { FORMER_US = 10 * 1000000 }; /* in which every worker has moved on and written down what it uses */
+
 /* The registry's own name, and its number. */
 static unsigned cipher_number(const char *name, const char **own)
 {
@@ -104,15 +106,43 @@ struct cipher *keyring_cipher(struct tunnel_key *key, const char *who)
     return key->cipher;
 }
 
-void keyring_drop_unused(struct keyring *k)
+static void write_down(const struct keyring *k, struct key_uses *mine)
+{
+    for (unsigned i = 0; i < KEYRING_MAX; i++)
+        atomic_store(&mine->v[i], i < k->n && k->v[i]->used ? k->v[i]->id + 1 : 0);
+}
+
+static bool is_used(const struct tunnel_key *key, struct key_uses *uses, unsigned n_workers)
+{
+    for (unsigned w = 0; w < n_workers; w++)
+        for (unsigned i = 0; i < KEYRING_MAX; i++)
+            if (atomic_load(&uses[w].v[i]) == key->id + 1)
+                return true;
+    return false;
+}
+
+void keyring_drop_unused(struct keyring *k, struct key_uses *uses, unsigned n_workers, unsigned self, struct tick now)
 {
     unsigned n = k->n_current;
 
+    write_down(k, &uses[self]);
+    for (unsigned i = 0; i < n; i++)
+        k->v[i]->former = (struct tick){0};
     for (unsigned i = n; i < k->n; i++) {
-        if (k->v[i]->used)
-            k->v[n++] = k->v[i];
+        struct tunnel_key *key = k->v[i];
+
+        if (!key->former.us)
+            key->former = now;
+        if (tick_since_us(now, key->former) < FORMER_US || is_used(key, uses, n_workers))
+            k->v[n++] = key;
         else
-            key_free(k->v[i]);
+            key_free(key);
     }
     k->n = n;
+}
+
+void keyring_drop_oldest(struct keyring *k)
+{
+    if (k->n > k->n_current)
+        key_free(k->v[--k->n]);
 }

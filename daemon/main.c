@@ -9,6 +9,7 @@
 #include "daemon/netwatch.h"
 #include "daemon/options.h"
 #include "daemon/reload.h"
+#include "daemon/watch.h"
 #include "daemon/watchdog.h"
 #include "daemon/worker.h"
 #include "fec/rs.h"
@@ -32,6 +33,8 @@ struct daemon {
     struct shared sh;
     const char *file; /* of the configuration */
     struct conf *conf; /* until reload has it */
+    struct conf_paths paths; /* what it was read from, and when */
+    uint64_t read_ns;
     struct reload *reload;
     struct ctl *ctl, *stats; /* control sockets: for everything, for reading only */
     struct answers *answers;
@@ -57,10 +60,14 @@ static void report(const struct conf_problems *ps)
 }
 
 /* 0 or the exit status. */
-static int load(struct conf **cp, const struct options *o)
+static int load(struct daemon *d, const struct options *o)
 {
     struct conf_problems ps = {0};
-    int r = conf_load(cp, o->file, &ps);
+    int r;
+
+    d->file = o->file;
+    d->read_ns = watch_clock_ns();
+    r = conf_load_noting(&d->conf, o->file, &ps, &d->paths);
 
     report(&ps);
     conf_problems_fini(&ps);
@@ -121,9 +128,18 @@ static const struct io_ops *choose_io(enum conf_io want)
 /* Before the workers, and while the privileges last that low ports and programs for the kernel take. */
 static int open_tunnels(struct daemon *d)
 {
-    const struct reload_params p = {.file = d->file, .conf = TAKE(d->conf), .program = "kcptund", .sh = &d->sh};
+    const struct reload_params p = {
+        .file = d->file,
+        .conf = TAKE(d->conf),
+        .paths = &d->paths,
+        .read_ns = d->read_ns,
+        .program = "kcptund",
+        .sh = &d->sh,
+    };
+    int r = reload_new(&d->reload, &p);
 
-    return reload_new(&d->reload, &p);
+    conf_paths_fini(&d->paths);
+    return r;
 }
 
 static int prepare(struct daemon *d)
@@ -471,10 +487,11 @@ int main(int argc, char **argv)
 
     if (options_parse(&o, argc, argv, &status))
         return status;
-    r = load(&d.conf, &o);
+    r = load(&d, &o);
     if (r || o.test || o.print) {
         r = r ? r : check_only(d.conf, &o);
         conf_free(d.conf);
+        conf_paths_fini(&d.paths);
         return r;
     }
     lp.level = (enum log_level)d.conf->global.loglevel;
@@ -484,7 +501,6 @@ int main(int argc, char **argv)
         log_error("%s", err_text());
         r = STATUS_FAILED;
     } else {
-        d.file = o.file;
         r = run(&d);
     }
     clean(&d);

@@ -10,6 +10,7 @@
 #include "daemon/sockets.h"
 
 struct findings;
+struct key_uses;
 
 struct plan {
     atomic_uint refs;
@@ -19,6 +20,7 @@ struct plan {
     struct sockets *sockets;
     struct stats **stats;         /* of the tunnel in each worker; main's, and there until all have ended it */
     struct findings **findings;   /* likewise */
+    struct key_uses *uses;        /* likewise */
     bool renew;                   /* clients: sessions make way for new ones */
 };
 

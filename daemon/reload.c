@@ -110,17 +110,17 @@ static void refuse(struct reload *r, struct request *q, const char *why)
     x->ok = false;
     x->error = strdup(why ? why : err_text());
     log_problems(&x->problems);
-    log_error("%s: nothing is changed: %s", x->cause, x->error ? x->error : "out of memory");
+    log_all(LOG_AT_ERROR, "%s: nothing is changed: %s", x->cause, x->error ? x->error : "out of memory");
     finish(r, q);
 }
 
 static void log_success(const struct reload_result *x)
 {
     log_problems(&x->problems);
-    log_info("%s: configuration in force: %u profiles added, %u changed, %u removed, %u as they were", x->cause,
-             x->added, x->changed, x->removed, x->kept);
+    log_all(LOG_AT_INFO, "%s: configuration in force: %u profiles added, %u changed, %u removed, %u as they were",
+            x->cause, x->added, x->changed, x->removed, x->kept);
     for (unsigned i = 0; i < x->n_restart; i++)
-        log_warning("%s: %s has another value now: it needs a restart", x->cause, x->restart[i]);
+        log_all(LOG_AT_WARNING, "%s: %s has another value now: it needs a restart", x->cause, x->restart[i]);
 }
 
 /* ---- overrides ---- */
@@ -485,11 +485,13 @@ int reload_new(struct reload **rp, const struct reload_params *p)
     r->watch = watch_new();
     r->untold = calloc(r->sh->n_workers, sizeof *r->untold);
     k = r->roster && r->secrets && r->watch && r->untold ? first_edition(r) : err_here(-ENOMEM);
-    if (k)
+    if (k) {
         reload_free(r);
-    else
-        *rp = r;
-    return k;
+        return k;
+    }
+    watch_again(r, r->conf, p->paths, p->read_ns);
+    *rp = r;
+    return 0;
 }
 
 void reload_started(struct reload *r)

@@ -32,6 +32,8 @@ typedef void reload_done_fn(void *ctx, const struct reload_result *r);
 struct reload_params {
     const char *file;             /* borrowed for life */
     struct conf *conf;            /* taken, on failure too: what runs from the start */
+    const struct conf_paths *paths; /* what it was read from, at this time by CLOCK_REALTIME; borrowed for the call */
+    uint64_t read_ns;
     const char *program;          /* for the log; borrowed for life */
     struct shared *sh;            /* borrowed for life; sh->conf follows */
 };

@@ -3,7 +3,7 @@
 
 #include "core/base/bytes.h"
 #include "daemon/findings.h"
-#include "daemon/plan.h"
+#include "daemon/keyring.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +50,7 @@ static struct roster_entry *entry_free(const struct roster *r, struct roster_ent
         findings_free(e->findings[i]);
     free(e->stats);
     free(e->findings);
+    free(e->uses);
     free(e);
     return NULL;
 }
@@ -85,7 +86,8 @@ static struct roster_entry *entry_new(const struct roster *r)
     struct roster_entry *e = calloc(1, sizeof *e);
 
     if (!e || !(e->stats = calloc(r->n_workers, sizeof(struct stats *))) ||
-        !(e->findings = calloc(r->n_workers, sizeof(struct findings *))))
+        !(e->findings = calloc(r->n_workers, sizeof(struct findings *))) ||
+        !(e->uses = calloc(r->n_workers, sizeof *e->uses)))
         return entry_free(r, e);
     for (unsigned i = 0; i < r->n_workers; i++) {
         e->stats[i] = aligned_alloc(64, size);

@@ -8,6 +8,7 @@
 #include "core/stats.h"
 
 struct findings;
+struct key_uses;
 struct plan;
 struct roster;
 struct sockets;
@@ -19,6 +20,7 @@ struct roster_entry {
     unsigned ended;               /* workers that have ended their part */
     struct stats **stats;         /* by worker */
     struct findings **findings;   /* by worker */
+    struct key_uses *uses;        /* by worker; theirs (keyring.h) */
     struct plan *plan;            /* the newest; a reference */
     struct sockets *held;         /* every set that may still be open, newest first; references */
 };

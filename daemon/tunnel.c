@@ -16,7 +16,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TIDY_MS = 1000 }; /* between looks for what nobody uses any more */
+enum {
+    TIDY_MS = 1000, /* between looks for what nobody uses any more */
+    LINGER_US = 10 * 1000000, /* an idle session under a former key or address */
+};
 enum { RUN_MAX = 1024 }; /* datagrams in one run at most: 64 KiB of the smallest that could pass */
 
 /* ---- beginning and end ---- */
@@ -137,9 +140,12 @@ static bool is_current(const struct keyring *k, const struct tunnel_key *key)
     return false;
 }
 
-/* Sessions under a former key or listen address end with their streams; what none uses any more goes. */
+/* What no session uses any more goes. A server's sessions under a former key or listen address end with their streams; one
+ * without any gets some time, in which its client may have a successor answered. */
 static void tidy(struct tunnel *t)
 {
+    bool idle_ends = !t->client && tick_since_us(t->w->now, t->changed) >= LINGER_US;
+
     for (unsigned i = 0; i < t->keys.n; i++)
         t->keys.v[i]->used = false;
     server_mark_unused(t);
@@ -149,12 +155,12 @@ static void tidy(struct tunnel *t)
         p->key->used = true;
         if (!t->client)
             old = server_mark_used(t, p) || old;
-        if (old && !t->client && !smux_streams(session_smux(p->session)))
+        if (old && idle_ends && !smux_streams(session_smux(p->session)))
             peer_retire(p);
     }
     worker_flush(t->w);
     t->w->batch_key = NULL;
-    keyring_drop_unused(&t->keys);
+    keyring_drop_unused(&t->keys, t->plan->uses, t->w->sh->n_workers, t->w->id, t->w->now);
     server_drop_unused(t);
     if (t->keys.n > t->keys.n_current || !list_empty(&t->old))
         worker_set(t->w, &t->tidy, tick_add_ms(t->w->now, TIDY_MS));
@@ -174,7 +180,9 @@ static void end_oldest_key(struct tunnel *t)
         if (p->key == oldest)
             peer_close(p, "its key has been replaced too often");
     }
-    tidy(t);
+    worker_flush(t->w);
+    t->w->batch_key = NULL;
+    keyring_drop_oldest(&t->keys);
 }
 
 /* Gives the sessions, and their sockets, what counts at once. */
@@ -229,6 +237,7 @@ int tunnel_change(struct tunnel *t, struct plan *plan)
     }
     t->plan = plan_ref(plan);
     t->conf = &plan->conf;
+    t->changed = t->w->now;
     if (t->retired) {
         t->retired = t->draining = false;
         list_del(&t->node);

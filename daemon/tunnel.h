@@ -39,6 +39,7 @@ struct tunnel {
     struct findings *findings;    /* what does not fit; read by other threads */
     struct listeners *listeners;  /* server */
     struct list old;              /* listeners of former addresses, while sessions use them */
+    struct tick changed;          /* when it got its plan */
     struct timer tidy;            /* looks for old keys and listeners that nobody uses */
     struct name target;           /* server: addresses of the target */
     struct list waiting;          /* relays that wait for them */

@@ -187,6 +187,7 @@ int watch_paths(struct watch *w, const struct conf_paths *paths, uint64_t since_
     w->was = d.h;
     if (d.newest_ns + SLACK_NS >= since_ns) { /* perhaps behind our reader */
         w->was = 0;
+        w->first = now;
         w->due = tick_add_us(now, REST_US);
     }
     return 0;
