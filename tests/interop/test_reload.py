@@ -1,5 +1,5 @@
-"""tests/interop/test_reload.py - configuration that changes under a running daemon: nothing that did
-not change notices, what changed does."""
+"""tests/interop/test_reload.py - configuration that changes under a running daemon: what did not
+change does not notice, what changed does."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def client(port: int, server_port: int, **more: Any) -> dict[str, Any]:
 class Site:
     """A daemon with both ends of tunnels, and its configuration."""
 
-    def __init__(self, build: Path, directory: Path, sections: Sections, watch: bool = False) -> None:
+    def __init__(
+        self, build: Path, directory: Path, sections: Sections, watch: bool = False
+    ) -> None:
         self.more = {"workers": 2, "watch": watch}
         self.daemon = peers.Daemon(build, directory, "both", self.whole(sections))
 
@@ -91,7 +93,8 @@ def is_sanitized(pid: int) -> bool:
 
 
 class Bulk(threading.Thread):
-    """Exchanges that go on until stop(), which tells how many there were and raises what went wrong."""
+    """Exchanges that go on until stop(), which tells how many there were, or raises what went
+    wrong."""
 
     def __init__(self, port: int) -> None:
         super().__init__(daemon=True)
@@ -320,10 +323,8 @@ def test_what_does_not_work_changes_nothing(build: Path, tmp_path: Path, target:
             thief.bind(("127.0.0.1", 0))
             other = server(thief.getsockname()[1], target)
             taken, spare = peers.free_port(), peers.free_port()
-            line = s.reload(
-                {"server s": other, "server u": server(spare, target), "client c": client(taken, sp)},
-                REFUSED,
-            )
+            more = {"server u": server(spare, target), "client c": client(taken, sp)}
+            line = s.reload({"server s": other, **more}, REFUSED)
             assert "in use" in line
         assert not peers.bound(s.daemon.pid, "udp", spare), "it kept a socket of what was refused"
         assert not peers.bound(s.daemon.pid, "tcp", taken)
