@@ -354,6 +354,18 @@ void slot_renew(struct slot *s)
     slot_step(s);
 }
 
+/* Nothing new can come of its session: what is new waits for the next, which is dialled unasked. */
+static void let_go(struct slot *s)
+{
+    struct peer *p = s->peer;
+
+    s->peer = NULL;
+    s->aim = SLOT_CONTENT;
+    s->again = true;
+    s->dial_at = worker_of(s)->now;
+    peer_retire(p);
+}
+
 void slot_way_changed(struct slot *s, struct peer *p)
 {
     struct tick now = worker_of(s)->now;
@@ -370,11 +382,8 @@ void slot_way_changed(struct slot *s, struct peer *p)
         s->aim = SLOT_RENEW;
     else
         return;
-    if (p == s->peer && !dial_source_is_here(p)) { /* nothing comes of waiting for it */
-        s->peer = NULL;
-        s->again = true;
-        peer_retire(p);
-    }
+    if (p == s->peer && !dial_source_is_here(p))
+        let_go(s);
     s->dial_at = now;
     worker_cancel(worker_of(s), &s->timer);
     worker_set(worker_of(s), &s->timer, now); /* not at once: the caller walks the list of sessions */
@@ -435,10 +444,11 @@ void slot_served(struct slot *s, struct peer *p)
         if (p == s->peer)
             remotes_answered(s->remotes, &s->at);
     }
-    if (p == s->peer && s->aim == SLOT_CONTENT && smux_peer_leaves(session_smux(p->session))) {
+    if (p == s->peer && smux_peer_leaves(session_smux(p->session))) {
         log_info("%s: the server takes no more streams: dialling anew", peer_text(p));
         remotes_silent(s->remotes, &s->at, worker_of(s)->now, 0);
-        slot_renew(s);
+        let_go(s);
+        slot_step(s);
     } else if (p == s->peer && s->aim != SLOT_DOUBT && session_is_doubtful(p->session, worker_of(s)->now))
         begin_doubt(s);
 }

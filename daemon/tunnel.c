@@ -514,6 +514,8 @@ void peer_close(struct peer *p, const char *why)
     count_end(t, session_end(p->session));
     flow_end(p);
     relay_abort_all(p);
+    if (!t->client)
+        smux_leave(session_smux(p->session)); /* so that the client need not find out */
     say_last(p);
     worker_cancel(w, &p->timer);
     list_del(&p->dirty);

@@ -133,6 +133,27 @@ def is_reset_within(s: socket.socket, seconds: float) -> float:
     return time.monotonic() - begin
 
 
+def test_a_server_that_ends_in_order(build: Path, tmp_path: Path, scale: float) -> None:
+    """It says so, and an idle client is back before anybody asks."""
+    server_port = peers.free_port()
+    with apps.Service(apps.echo) as target:
+        server = start_server("ours", build, tmp_path, target.address, server_port)
+        client, port = start_client(
+            "ours", build, tmp_path, f"127.0.0.1:{server_port}", peertimeout=60
+        )
+        with apps.connect(port) as s:
+            apps.ask(s)
+        server.stop()
+        peers.wait_for("told", lambda: "takes no more streams" in client.log(), 5 * scale)
+        server = start_server("ours", build, tmp_path, target.address, server_port, 1)
+        assert isinstance(server, peers.Daemon)
+        peers.wait_for("back", lambda: server.counters("t")["CurrEstab"] == 1, 20 * scale, 0.1)
+        with apps.connect(port) as s:
+            apps.ask(s)
+        client.stop()
+        server.stop()
+
+
 @pytest.mark.parametrize("busy", (True, False))
 @pytest.mark.parametrize("kind", ("ours", "theirs"))
 def test_a_server_that_starts_again(
