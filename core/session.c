@@ -253,6 +253,11 @@ void session_moved(struct session *s, struct tick now)
         arq_resend(s->arq, tick_ms(now));
 }
 
+bool session_is_disowned(const struct session *s)
+{
+    return arq_state(s->arq)->behind > 0;
+}
+
 bool session_is_news(const struct session *s, struct bytes segs)
 {
     return arq_is_news(s->arq, segs);

@@ -107,6 +107,8 @@ void session_refused(struct session *s, struct tick now);
 /* The peer has left several probes unanswered for longer than its round trips explain. It may still come back: the session
  * goes on, but it is time to look for another. */
 bool session_is_doubtful(const struct session *s, struct tick now);
+/* The peer's last datagram knows nothing of what it had acknowledged, or says that it knows no such session. */
+bool session_is_disowned(const struct session *s);
 /* Has the peer say something, whoever it is. */
 void session_greet(struct session *s);
 /* Everything handed over has been acknowledged by the peer, and nothing waits. */

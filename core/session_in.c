@@ -162,10 +162,12 @@ int session_input(struct session *s, struct bytes payload, struct tick now)
         return 0;
     }
     session_stir(s, now);
-    s->plain_heard += !sh.kind;
-    s->fec_heard += sh.kind != 0;
     if (sh.kind != SHARD_PARITY)
         segs_in(s, sh.kind ? sh.payload : payload, 0, now);
+    if (!arq_state(s->arq)->behind) { /* who has lost the session says nothing of how it was */
+        s->plain_heard += !sh.kind;
+        s->fec_heard += sh.kind != 0;
+    }
     if (!heard(s, now) || (sh.kind && !fec_in(s, &sh, now)) || !session_pump(s))
         return SESSION_ENDED;
     if (arq_state(s->arq)->rcv_nxt != segs && payload.len >= s->p.mtu / 2)

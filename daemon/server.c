@@ -239,7 +239,7 @@ static void disown(struct tunnel *t, const struct arrival *a)
         .cmd = ARQ_SEG_WINS,
         .wnd = (uint16_t)MIN(t->conf->rcvwnd, (uint32_t)UINT16_MAX),
         .ts = tick_ms(w->now),
-        .una = a->info->opens ? a->info->sn - FAR_BEHIND : 0,
+        .una = (a->info->opens ? a->info->sn : 0) - FAR_BEHIND,
     };
     struct net_gso gso = {0};
     int err;
@@ -276,7 +276,7 @@ static struct peer *begin(struct tunnel *t, const struct arrival *a)
 
     if (!a->info->has_conv || stranger || t->draining || !may_begin(t, a)) {
         stat_add(&t->stats->refused_convs, 1);
-        if (a->info->has_conv && stranger)
+        if (a->info->has_conv && (stranger || t->draining))
             disown(t, a);
         return NULL;
     }

@@ -484,7 +484,7 @@ void slot_lost(struct slot *s, struct peer *p)
     if (!end)
         return;
     s->again = true;
-    if (end == SESSION_SILENT || end == SESSION_REFUSED)
+    if (end == SESSION_SILENT || end == SESSION_REFUSED || !p->heard)
         remotes_silent(s->remotes, &s->at, w->now, nonce_u32(&w->nonce));
     remotes_forget_names(s->remotes);
     session_info(p->session, &i, w->now);

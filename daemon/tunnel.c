@@ -280,8 +280,8 @@ static void receive_peer(struct peer *p, const struct io_event *ev, struct ciphe
             bad++;
             continue;
         }
-        p->heard = true;
         session_input(p->session, payload_of(c, &v[i]), t->w->now);
+        p->heard = p->heard || !session_is_disowned(p->session);
         worker_touch(t->w, p);
     }
     count_bad(t, &p->src, ev, bad);

@@ -201,7 +201,7 @@ def test_drain_server(build: Path, tmp_path: Path) -> None:
                     apps.ask(new)
             apps.ask(s, bytes(300000))
             assert target.accepted == 1
-            assert p.daemon.counters("s")["StreamsRefused"] >= 1
+            assert p.daemon.counters("s")["Disowned"] >= 1  # its client was told, and dialled anew
         sessions = lambda: p.data("sessions", "s")["sessions"]  # noqa: E731
         peers.wait_for("no session", lambda: not sessions(), 10)
         assert p.data("undrain") == {"draining": []}
