@@ -49,7 +49,7 @@ int client_listen(struct client *c, struct sockets *s)
     struct door *d;
     int fd, r;
 
-    if ((c->door && c->door->sockets == s) || (fd = sockets_adopt(s, 0, w->id)) < 0)
+    if ((t->draining && !t->retired) || (fd = sockets_adopt(s, 0, w->id)) < 0)
         return 0;
     d = calloc(1, sizeof *d);
     r = d ? worker_add(w, &d->src, SRC_CLIENT, fd, w->ops->add_listener) : err_here(-ENOMEM);

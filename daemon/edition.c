@@ -101,15 +101,17 @@ int edition_new(struct edition **ep, struct conf_diff *d, const struct conf *c, 
     struct roster_entry **running = calloc(slots + 1u, sizeof(struct roster_entry *));
     const struct conf_profile **profiles = calloc(slots + 1u, sizeof(struct conf_profile *));
     struct edition *ed = NULL;
-    int r = -ENOMEM;
+    int r = 0;
 
-    if (running && profiles) {
+    if (!running || !profiles) {
+        r = err_here(-ENOMEM);
+    } else {
         n = list_running(p->roster, running, profiles);
         r = conf_diff(d, profiles, n, c);
     }
     if (!r && !(ed = calloc(1, sizeof *ed + d->n * sizeof ed->v[0]))) {
         conf_diff_fini(d);
-        r = -ENOMEM;
+        r = err_here(-ENOMEM);
     }
     if (ed)
         ed->number = p->number;
@@ -121,9 +123,11 @@ int edition_new(struct edition **ep, struct conf_diff *d, const struct conf *c, 
         conf_diff_fini(d);
     free(running);
     free(profiles);
+    if (!ed)
+        return err_pass(r);
     if (r) {
         edition_abandon(ed, p->roster);
-        return ed ? err_pass(r) : err_here(r);
+        return err_pass(r);
     }
     *ep = ed;
     return 0;

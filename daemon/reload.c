@@ -297,6 +297,7 @@ static void attempt(struct reload *r, struct request *q)
     int k;
 
     result_begin(r, q->cause);
+    roster_prune(r->roster); /* ports that were given up since may be anybody's */
     k = q->set ? with_override(r, q->set, &c) : load(r, &c);
     if (!k)
         k = keep_unchangeable(r, c);

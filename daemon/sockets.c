@@ -188,7 +188,7 @@ int sockets_adopt(struct sockets *s, unsigned port, unsigned worker)
 {
     unsigned i = s->stream ? 0 : port * s->n_workers + worker;
 
-    if (s->stream && worker != s->home)
+    if ((s->stream && worker != s->home) || s->adopted[i])
         return -1;
     s->adopted[i] = true;
     return s->fds[i];

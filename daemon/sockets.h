@@ -39,7 +39,7 @@ bool sockets_fit(const struct sockets *s, const struct conf_profile *p);
 bool sockets_same_host(const struct sockets *a, const struct sockets *b);
 /* A client's socket that was adopted and closed is opened anew, if this is the worker that listens. 0, -errno. */
 int sockets_reopen(struct sockets *s, unsigned worker, const struct conf_profile *conf);
-/* The worker's socket of the port: from now on it closes it. -1: not its own. */
+/* The worker's socket of the port: from now on it closes it. -1: not its own, or adopted before. */
 int sockets_adopt(struct sockets *s, unsigned port, unsigned worker);
 
 #endif

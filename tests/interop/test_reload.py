@@ -312,6 +312,27 @@ def test_pool_grows_and_shrinks(build: Path, tmp_path: Path, target: str) -> Non
         peers.wait_for("two sessions", lambda: s.daemon.counters("c")["CurrEstab"] <= 2, 15)
 
 
+def test_a_drained_profile_stays_so(build: Path, tmp_path: Path, target: str) -> None:
+    """A change of what was told to take nothing new does not make it listen again."""
+    sp, cp = peers.free_port(), peers.free_port()
+
+    def sections(window: int) -> Sections:
+        return {"server s": server(sp, target), "client c": client(cp, sp, sndwnd=window)}
+
+    with site(build, tmp_path, sections(300)) as s, apps.connect(cp) as stream:
+        apps.ask(stream)
+        assert s.daemon.ctl("drain", "c").returncode == 0
+        peers.wait_for("no listener", lambda: not peers.bound(s.daemon.pid, "tcp", cp), 10)
+        s.reload(sections(301))
+        apps.ask(stream)
+        assert not peers.bound(s.daemon.pid, "tcp", cp)
+        assert s.daemon.ctl("undrain", "c").returncode == 0
+        peers.wait_for("a listener", lambda: peers.bound(s.daemon.pid, "tcp", cp), 10)
+        with apps.connect(cp) as new:
+            apps.ask(new)
+            apps.ask(stream)
+
+
 def test_what_does_not_work_changes_nothing(build: Path, tmp_path: Path, target: str) -> None:
     sp, cp = peers.free_port(), peers.free_port()
     good = {"server s": server(sp, target), "client c": client(cp, sp)}
