@@ -96,6 +96,29 @@ def test_two_sockets(build: Path, tmp_path: Path) -> None:
     assert not p.daemon.control.exists() and not p.stats_path.exists()
 
 
+def test_which_socket(build: Path, tmp_path: Path) -> None:
+    """Without -s: the packaged paths, here in a file system of the test's own; who may not use the
+    first one reads from the second."""
+    if os.geteuid() != 0:
+        pytest.skip("takes a mount namespace")
+    script = (
+        'mount -t tmpfs none /run && mkdir /run/kcptun && ln -s "$1" /run/kcptun/stats && shift; '
+        'exec "$@"'
+    )
+    with pair(build, tmp_path, "127.0.0.1:1") as p:
+
+        def run(*args: str) -> subprocess.CompletedProcess[str]:
+            argv = ["unshare", "-m", "sh", "-c", script, "-", str(p.stats_path)]
+            tool = str(build / "tools/kcptunctl")
+            return subprocess.run([*argv, tool, *args], capture_output=True, text=True, check=False)
+
+        for command in READING:
+            assert run(command).returncode == 0
+        for args in (("drain",), ("show", "0.1"), ("doctor",)):
+            done = run(*args)
+            assert done.returncode == 3 and "/run/kcptun/control: No such file" in done.stderr
+
+
 def test_sockets_that_are_not_ours(build: Path, tmp_path: Path) -> None:
     """A file in the place of a socket is refused and left alone; a daemon's socket too; a dead
     one's is replaced."""

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -527,6 +528,29 @@ static void test_stale(void **state)
     close(fd);
 }
 
+/* The group's, where there is one of that name; else the process's. */
+static void test_group(void **state)
+{
+    static const char *const none = "no-such-group-here";
+    const struct group *g = getgrgid(geteuid() ? getegid() : 1); /* root may give it to any */
+    char name[64] = "", other[80];
+    struct ctl *second;
+    struct stat st;
+
+    (void)state;
+    assert_non_null(g);
+    snprintf(name, sizeof name, "%s", g->gr_name);
+    for (int i = 0; i < 2; i++) {
+        snprintf(other, sizeof other, "%s/group%d", dir, i);
+        assert_int_equal(ctl_new(&second, &(struct ctl_params){.path = other, .mode = 0660, .group = i ? none : name}),
+                         0);
+        assert_int_equal(stat(other, &st), 0);
+        assert_int_equal(st.st_gid, i || geteuid() ? getegid() : 1);
+        assert_int_equal(st.st_mode & 07777, 0660);
+        ctl_free(second);
+    }
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -560,6 +584,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_idle, begin, end),
         cmocka_unit_test_setup_teardown(test_path, begin, end),
         cmocka_unit_test_setup_teardown(test_stale, begin, end),
+        cmocka_unit_test_setup_teardown(test_group, begin, end),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -241,6 +241,30 @@ static void test_profiles_broken_off(void **state)
     }
 }
 
+/* The same for a long array of anything. */
+static void test_rows(void **state)
+{
+    static const struct {
+        unsigned rows, min_lines;
+    } rows[] = {{0, 1}, {1, 1}, {4096, 1}, {60000, 3}};
+
+    (void)state;
+    for (size_t i = 0; i < LEN(rows); i++) {
+        json_t *v = json_array(), *data = json_pack("{so sb}", "streams", v, "complete", 1);
+        struct ctl_request rq = {0};
+        struct client c = {0};
+
+        for (unsigned k = 0; k < rows[i].rows; k++)
+            json_array_append_new(v, json_pack("{si ss}", "id", k, "remote", "[2001:db8::1]:65535"));
+        assert_int_equal(ctl_answer_rows(&rq, json_deep_copy(data), "streams", on_line, &c), 0);
+        assert_true(c.done && c.lines >= rows[i].min_lines);
+        assert_true(json_equal(c.data, data));
+        client_fini(&c);
+        json_decref(data);
+    }
+    assert_int_equal(ctl_answer_rows(&(struct ctl_request){0}, NULL, "streams", on_line, NULL), -ENOMEM);
+}
+
 static void test_replies(void **state)
 {
     static const struct {
@@ -332,6 +356,7 @@ int main(void)
         cmocka_unit_test(test_answer_too_long),
         cmocka_unit_test(test_profiles),
         cmocka_unit_test(test_profiles_broken_off),
+        cmocka_unit_test(test_rows),
         cmocka_unit_test(test_replies),
         cmocka_unit_test(test_request_print),
         cmocka_unit_test(test_lines),
