@@ -252,6 +252,18 @@ int conf_load_text(struct conf **cp, const char *name, struct bytes text, struct
     return settle(&l, 0, name, cp);
 }
 
+int conf_load_settings(struct conf **cp, enum conf_role role, const char *name, const struct conf_setting *v,
+                       unsigned n, struct conf_problems *ps)
+{
+    struct loader l;
+    int r = start(&l, ps);
+
+    if (r)
+        return r;
+    conf_read_settings(&l, role, name, v, n);
+    return settle(&l, 0, name, cp);
+}
+
 static bool same(const void *a, const void *b, unsigned where)
 {
     for (unsigned i = 0; i < conf_n_keys; i++)

@@ -12,7 +12,8 @@
 enum conf_role { CONF_SERVER, CONF_CLIENT };
 enum conf_io { CONF_IO_AUTO, CONF_IO_URING, CONF_IO_EPOLL };
 enum conf_mode { CONF_NORMAL, CONF_FAST, CONF_FAST2, CONF_FAST3, CONF_MANUAL, CONF_AUTO };
-enum conf_logformat { CONF_LOG_TEXT, CONF_LOG_JSON };
+enum conf_logformat { CONF_LOG_TEXT, CONF_LOG_JSON, CONF_LOG_KCPTUN };
+enum conf_snmp { CONF_SNMP_2021, CONF_SNMP_2025 };
 enum conf_loglevel { CONF_LOG_ERROR, CONF_LOG_WARNING, CONF_LOG_INFO, CONF_LOG_DEBUG };
 
 #define CONF_DEFAULT_KEY "it's a secrect" /* kcptun's, spelled so */
@@ -65,6 +66,9 @@ struct conf_global {
     char *log;                    /* "" = standard error */
     enum conf_logformat logformat;
     enum conf_loglevel loglevel;
+    char *snmplog;                /* path with a date in Go's notation; "" = none */
+    uint32_t snmpperiod;          /* seconds; 0 = none */
+    enum conf_snmp snmpcolumns;
     uint64_t memory;              /* bytes for buffers, all workers; 0 = a quarter of the machine's */
     uint32_t maxsessions;         /* 0 = none */
     uint32_t spin;                /* microseconds a worker looks for more before it sleeps */
@@ -98,6 +102,13 @@ struct conf_paths;
 int conf_load_noting(struct conf **cp, const char *path, struct conf_problems *ps, struct conf_paths *paths);
 /* The same from memory, `name` standing for the file. Includes are refused. */
 int conf_load_text(struct conf **cp, const char *name, struct bytes text, struct conf_problems *ps);
+/* The same of one profile, from what is not INI. Its name is `name`, as is that of what was not given in messages. */
+struct conf_setting {
+    const char *key, *value;      /* of the profile or of [global]; each key once */
+    const char *from;             /* who gave it, for messages */
+};
+int conf_load_settings(struct conf **cp, enum conf_role role, const char *name, const struct conf_setting *v, unsigned n,
+                       struct conf_problems *ps);
 struct conf *conf_free(struct conf *c);                       /* wipes secrets */
 
 struct conf_paths {               /* zeroed: none. Files, and patterns of includes that hold a wildcard */

@@ -5,6 +5,7 @@
 #include "conf/ini.h"
 #include "core/base/err.h"
 
+#include <assert.h>
 #include <glob.h>
 #include <search.h>
 #include <stdlib.h>
@@ -340,6 +341,27 @@ void conf_read_text(struct loader *l, const char *name, struct bytes text)
 
     l->from_memory = true;
     read_bytes(&rd, text);
+}
+
+void conf_read_settings(struct loader *l, enum conf_role role, const char *name, const struct conf_setting *v,
+                        unsigned n)
+{
+    struct reading rd = {.l = l, .file = name};
+
+    add_profile(&rd, role, name, (struct place){name, 0});
+    for (unsigned i = 0; i < n && !l->r; i++) {
+        const struct ini_value value = {.text = v[i].value, .quoted = true};
+        const struct conf_key *k = conf_key_find(v[i].key, rd.where);
+        struct place at = {v[i].from, 0};
+
+        if (k) {
+            conf_set(l, k, &l->c->profiles[rd.profile], &l->drafts[rd.profile], &value, at);
+            continue;
+        }
+        k = conf_key_find(v[i].key, IN_GLOBAL);
+        assert(k && k->type != &conf_include);
+        conf_set(l, k, &l->c->global, &l->global, &value, at);
+    }
 }
 
 /* The tree's name for the file; NULL: it was read before (told), or l->r. */

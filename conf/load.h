@@ -23,6 +23,8 @@ struct loader {
  * 0, -errno: the file cannot be read (told in l->ps too). */
 int conf_read_file(struct loader *l, const char *path, struct place from);
 void conf_read_text(struct loader *l, const char *name, struct bytes text);
+/* One profile, and what belongs to [global]. */
+void conf_read_settings(struct loader *l, enum conf_role role, const char *name, const struct conf_setting *v, unsigned n);
 void conf_loader_fini(struct loader *l);
 void conf_note_path(struct loader *l, const char *path); /* read, or looked for */
 

@@ -12,8 +12,9 @@ const char *const conf_ciphers[] = {"aes",     "aes-128", "aes-192", "aes-128-gc
                                     "sm4",     "none",    "null",    NULL};
 static const char *const modes[] = {"normal", "fast", "fast2", "fast3", "manual", "auto", NULL};
 static const char *const ios[] = {"auto", "io_uring", "epoll", NULL};
-static const char *const logformats[] = {"text", "json", NULL};
+static const char *const logformats[] = {"text", "json", "kcptun", NULL};
 static const char *const smuxvers[] = {"auto", "1", "2", NULL}; /* in the order of struct conf_profile.smuxver */
+static const char *const snmpcolumns[] = {"2021", "2025", NULL};
 static const char *const loglevels[] = {"error", "warning", "info", "debug", NULL};
 
 #define G(m)    offsetof(struct conf_global, m), 0
@@ -52,9 +53,17 @@ const struct conf_key conf_keys[] = {
     {"log", IN_GLOBAL, &conf_text, G(log), 0, 4095, {""}, NULL, LIVE,
      "log file, or syslog; empty = standard error"},
     {"logformat", IN_GLOBAL, &conf_enum, G(logformat), ANY, {"text"}, logformats, LIVE,
-     "form of a line of the log; json has an object with time, level and message in each"},
+     "form of a line of the log; json has an object with time, level and message in each, kcptun is what that program writes"},
     {"loglevel", IN_GLOBAL, &conf_enum, G(loglevel), ANY, {"info"}, loglevels, LIVE,
      "least grave message that is logged"},
+    {"snmplog", IN_GLOBAL, &conf_text, G(snmplog), 0, 4095, {""}, NULL, LIVE,
+     "file to which a row of counters is added every snmpperiod, as kcptun does; its name (not the directory) may hold a "
+     "date in Go's notation, as in snmp-20060102.csv; empty = none"},
+    {"snmpperiod", IN_GLOBAL, &conf_uint, G(snmpperiod), 0, YEAR_S, {"60"}, NULL, LIVE,
+     "seconds between rows of snmplog; 0 = none"},
+    {"snmpcolumns", IN_GLOBAL, &conf_enum, G(snmpcolumns), ANY, {"2021"}, snmpcolumns, LIVE,
+     "columns of a new snmplog, and of what USR1 logs in logformat kcptun: those of kcptun 20210922, or of its last "
+     "releases; a file that is there goes on as it began"},
     {"spin", IN_GLOBAL, &conf_uint, G(spin), 0, 1000, {"0"}, NULL, RESTART,
      "microseconds a worker goes on looking for work before it sleeps: buys latency with CPU time; 50 is a good start. "
      "Not with more workers than cores"},

@@ -36,6 +36,7 @@ static void count_fec(struct session *s, struct stats *st)
     stat_add(&st->fec_errs, f.errs);
     stat_add(&st->fec_recovered, f.recovered);
     stat_add(&st->fec_shape_changes, f.shape_changes);
+    stat_add(&st->fec_short_shards, f.stranded);
     if (f.full || f.parity)
         stat_set(&st->fec_shard_min, fec_decoder_newest(s->dec));
 }

@@ -3,6 +3,7 @@
 
 #include "core/base/err.h"
 #include "daemon/log.h"
+#include "daemon/snmplog.h"
 #include "daemon/reload.h"
 #include "daemon/roster.h"
 
@@ -276,6 +277,11 @@ void answers_log_counters(struct answers *a)
     struct stats total = answer_stats(a, LIST_ALL);
     size_t n = 0;
 
+    if (log_is_kcptun()) {
+        snmp_dump(line, a->p.sh->conf->global.snmpcolumns, &total);
+        log_info("%s", line);
+        return;
+    }
     for (size_t i = 0; i < stats_count && n < sizeof line; i++)
         n += (size_t)snprintf(line + n, sizeof line - n, "%s%s:%llu", i ? " " : "", stats_info[i].name,
                               (unsigned long long)stat_get(&total, i));

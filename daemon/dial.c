@@ -2,6 +2,7 @@
 #include "daemon/dial.h"
 
 #include "core/base/err.h"
+#include "daemon/event.h"
 #include "daemon/log.h"
 
 #include <unistd.h>
@@ -75,7 +76,7 @@ int dial_session(struct peer **pp, struct tunnel *t, const struct sockaddr_any *
     p->sock = &p->src;
     p->remote = *to;
     set_expiry(p);
-    log_info("%s: session dialled", peer_text(p));
+    event_session(p, "dialled");
     worker_touch(w, p);
     *pp = p;
     return 0;

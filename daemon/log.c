@@ -18,17 +18,20 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TEXT_MAX = 1000, LINE_MAX_ = 5 * TEXT_MAX + 256 }; /* every byte of a text may become \\x1b, in JSON \\\\x1b */
+enum { TEXT_MAX = 4000, LINE_MAX_ = 5 * TEXT_MAX + 256 }; /* every byte of a text may become \\x1b, in JSON \\\\x1b */
 
 _Static_assert((int)LOG_AT_ERROR == (int)CONF_LOG_ERROR && (int)LOG_AT_WARNING == (int)CONF_LOG_WARNING &&
                    (int)LOG_AT_INFO == (int)CONF_LOG_INFO && (int)LOG_AT_DEBUG == (int)CONF_LOG_DEBUG,
                "the levels of the configuration are ours");
+_Static_assert((int)LOG_AS_TEXT == (int)CONF_LOG_TEXT && (int)LOG_AS_JSON == (int)CONF_LOG_JSON &&
+                   (int)LOG_AS_KCPTUN == (int)CONF_LOG_KCPTUN,
+               "and so are the formats");
 
 enum sink { SINK_PLAIN, SINK_JOURNAL, SINK_SYSLOG };
 
 _Atomic int log_level_now = LOG_AT_INFO;
 static _Atomic int sink = SINK_PLAIN, out_fd = STDERR_FILENO;
-static _Atomic bool json;
+static _Atomic int format = LOG_AS_TEXT;
 static char *file; /* main thread's; NULL: not a file */
 
 static const struct {
@@ -104,7 +107,7 @@ int log_init(const struct log_params *p)
     if (to_syslog)
         openlog(p->name, LOG_PID | LOG_NDELAY, LOG_DAEMON);
     sink = to_syslog ? SINK_SYSLOG : !to_file && stderr_is_journal() ? SINK_JOURNAL : SINK_PLAIN;
-    json = p->json;
+    format = (int)p->format;
     free(file);
     file = path;
     log_level_set(p->level);
@@ -129,6 +132,11 @@ void log_level_set(enum log_level level)
     log_level_now = (int)level;
 }
 
+bool log_is_kcptun(void)
+{
+    return format == LOG_AS_KCPTUN;
+}
+
 static uint64_t clock_us(void)
 {
     struct timespec ts;
@@ -137,20 +145,25 @@ static uint64_t clock_us(void)
     return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
-/* "2026-11-22 05:03:42.123" in local time, or "2026-11-22T05:03:42.123Z". */
-static size_t put_time(char *out, size_t size, bool utc)
+/* "2026-11-22 05:03:42.123" in local time, "2026-11-22T05:03:42.123Z", or "2026/11/22 05:03:42" in local time. */
+static size_t put_time(char *out, size_t size, enum log_format f)
 {
+    static const char *const forms[] = {[LOG_AS_TEXT] = "%Y-%m-%d %H:%M:%S",
+                                        [LOG_AS_JSON] = "%Y-%m-%dT%H:%M:%S",
+                                        [LOG_AS_KCPTUN] = "%Y/%m/%d %H:%M:%S"};
     struct timespec ts;
     struct tm tm;
     size_t n;
 
     clock_gettime(CLOCK_REALTIME, &ts);
-    if (utc)
+    if (f == LOG_AS_JSON)
         gmtime_r(&ts.tv_sec, &tm);
     else
         localtime_r(&ts.tv_sec, &tm);
-    n = strftime(out, size, utc ? "%Y-%m-%dT%H:%M:%S" : "%Y-%m-%d %H:%M:%S", &tm);
-    return n + (size_t)snprintf(out + n, size - n, ".%03ld%s", ts.tv_nsec / 1000000, utc ? "Z" : "");
+    n = strftime(out, size, forms[f], &tm);
+    if (f == LOG_AS_KCPTUN)
+        return n;
+    return n + (size_t)snprintf(out + n, size - n, ".%03ld%s", ts.tv_nsec / 1000000, f == LOG_AS_JSON ? "Z" : "");
 }
 
 /* A peer, a resolver or a file must not be able to end a line, nor to speak to the operator's terminal. */
@@ -177,12 +190,16 @@ static size_t put_escaped(char *out, const char *text, bool in_json)
     return (size_t)(out - start);
 }
 
-static size_t put_text_line(char *line, enum log_level level, int to, const char *text, uint32_t held)
+static size_t put_text_line(char *line, enum log_level level, int to, enum log_format f, const char *text,
+                            uint32_t held)
 {
     size_t n = 0;
 
-    if (to == SINK_PLAIN) {
-        n = put_time(line, 64, false);
+    if (f == LOG_AS_KCPTUN) {
+        n = put_time(line, 64, f);
+        line[n++] = ' ';
+    } else if (to == SINK_PLAIN) {
+        n = put_time(line, 64, f);
         n += (size_t)snprintf(line + n, 64, " %s: ", levels[level].name);
     }
     n += put_escaped(line + n, text, false);
@@ -195,7 +212,7 @@ static size_t put_json_line(char *line, enum log_level level, const char *text, 
 {
     size_t n = (size_t)sprintf(line, "{\"time\":\"");
 
-    n += put_time(line + n, 64, true);
+    n += put_time(line + n, 64, LOG_AS_JSON);
     n += (size_t)snprintf(line + n, 64, "\",\"level\":\"%s\",\"message\":\"", levels[level].name);
     n += put_escaped(line + n, text, true);
     n += (size_t)snprintf(line + n, 64, held ? "\",\"held_back\":%u}" : "\"}", held);
@@ -204,11 +221,13 @@ static size_t put_json_line(char *line, enum log_level level, const char *text, 
 
 static void write_line(enum log_level level, const char *text, uint32_t held)
 {
+    enum log_format f = (enum log_format)format;
     int to = sink;
     char line[LINE_MAX_];
     size_t n = to == SINK_JOURNAL ? (size_t)snprintf(line, 8, "<%d>", levels[level].priority) : 0;
 
-    n += json ? put_json_line(line + n, level, text, held) : put_text_line(line + n, level, to, text, held);
+    n += f == LOG_AS_JSON ? put_json_line(line + n, level, text, held)
+                          : put_text_line(line + n, level, to, f, text, held);
     if (to == SINK_SYSLOG) {
         syslog(levels[level].priority, "%.*s", (int)n, line);
         return;

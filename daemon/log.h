@@ -15,11 +15,17 @@ enum log_level {                  /* in the order of enum conf_loglevel */
     LOG_AT_DEBUG,
 };
 
+enum log_format {                 /* in the order of enum conf_logformat */
+    LOG_AS_TEXT,
+    LOG_AS_JSON,                  /* a line is {"time", "level", "message"} and perhaps "held_back" */
+    LOG_AS_KCPTUN,                /* time and message, and some messages in kcptun's words */
+};
+
 struct log_params {
     enum log_level level;
     const char *to;               /* "": standard error; "syslog"; else the path of a file to append to */
     const char *name;             /* of the program; kept by the caller for good */
-    bool json;                    /* a line is {"time", "level", "message"} and perhaps "held_back" */
+    enum log_format format;
 };
 
 /* Before it, lines go to standard error at level info. May be called again for another place (main thread only); when it
@@ -28,6 +34,7 @@ int log_init(const struct log_params *p);
 /* Opens the file again, after somebody has moved it away. 0, -errno: the old one stays open. */
 int log_reopen(void);
 void log_level_set(enum log_level level);
+bool log_is_kcptun(void);
 /* Tells what was held back at places that have been quiet since. Called every few seconds, by one thread. */
 void log_tell_held(void);
 

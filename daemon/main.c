@@ -3,12 +3,14 @@
 #include "core/base/err.h"
 #include "crypto/kdf.h"
 #include "daemon/answer.h"
+#include "daemon/compat.h"
 #include "daemon/ctl.h"
 #include "daemon/log.h"
 #include "daemon/metrics_source.h"
 #include "daemon/netwatch.h"
 #include "daemon/options.h"
 #include "daemon/reload.h"
+#include "daemon/snmplog.h"
 #include "daemon/watch.h"
 #include "daemon/watchdog.h"
 #include "daemon/worker.h"
@@ -31,6 +33,7 @@ enum { FILES_WANTED = 1 << 20, POOL_MIN = 8 << 20, TIDY_US = 5000000, HOLES_MIN 
 
 struct daemon {
     struct shared sh;
+    struct compat compat; /* started under a name of kcptun's */
     const char *file; /* of the configuration */
     struct conf *conf; /* until reload has it */
     struct conf_paths paths; /* what it was read from, and when */
@@ -47,6 +50,7 @@ struct daemon {
     bool draining;
     unsigned told; /* to end, by signals */
     int result;
+    struct snmplog snmplog;
     struct tick tidied; /* when the heap was last looked at */
     size_t holes; /* free bytes in it that were given back already */
 };
@@ -59,15 +63,21 @@ static void report(const struct conf_problems *ps)
         log_all(ps->v[i].warning ? LOG_AT_WARNING : LOG_AT_ERROR, "%s", ps->v[i].text);
 }
 
+static int read_conf(void *ctx, struct conf **cp, struct conf_problems *ps, struct conf_paths *paths)
+{
+    const struct daemon *d = ctx;
+
+    return d->compat.name ? compat_load(&d->compat, cp, ps) : conf_load_noting(cp, d->file, ps, paths);
+}
+
 /* 0 or the exit status. */
-static int load(struct daemon *d, const struct options *o)
+static int load(struct daemon *d)
 {
     struct conf_problems ps = {0};
     int r;
 
-    d->file = o->file;
     d->read_ns = watch_clock_ns();
-    r = conf_load_noting(&d->conf, o->file, &ps, &d->paths);
+    r = read_conf(d, &d->conf, &ps, &d->paths);
 
     report(&ps);
     conf_problems_fini(&ps);
@@ -130,6 +140,8 @@ static int open_tunnels(struct daemon *d)
 {
     const struct reload_params p = {
         .file = d->file,
+        .load = read_conf,
+        .ctx = d,
         .conf = TAKE(d->conf),
         .paths = &d->paths,
         .read_ns = d->read_ns,
@@ -328,6 +340,18 @@ static void tidy(struct daemon *d, struct tick now)
     tell_status(d);
 }
 
+/* A row of counters, if it is time for one. */
+static void log_snmp(struct daemon *d, struct tick now)
+{
+    const struct conf_global *g = &d->sh.conf->global;
+    struct stats s;
+
+    if (tick_before(now, snmplog_deadline(&d->snmplog, g, now)))
+        return;
+    s = roster_total(reload_roster(d->reload));
+    snmplog_write(&d->snmplog, g, &s, now);
+}
+
 /* Milliseconds until something is due. */
 static int next_ms(const struct daemon *d)
 {
@@ -371,6 +395,7 @@ static void loop(struct daemon *d)
         if (netwatch_step(&d->netwatch, io_now()))
             tell_all(d, MAIL_NETWORK, bytes_of(NULL, 0));
         watchdog_step(&d->watchdog, io_now());
+        log_snmp(d, io_now());
         tidy(d, io_now());
         post_publish(d->sh.post, d->sh.n_workers);
     }
@@ -478,31 +503,59 @@ static void clean(struct daemon *d)
         close(d->signals);
 }
 
+static int start_log(const struct daemon *d)
+{
+    const struct conf_global *g = &d->conf->global;
+    const struct log_params lp = {
+        .level = (enum log_level)g->loglevel, .to = g->log, .name = "kcptund", .format = (enum log_format)g->logformat};
+
+    if (!log_init(&lp))
+        return 0;
+    log_error("%s", err_text());
+    return STATUS_FAILED;
+}
+
+/* From a configuration to the end. The exit status. */
+static int serve(struct daemon *d)
+{
+    int r = start_log(d);
+
+    if (!r && d->compat.name)
+        compat_tell(d->conf);
+    if (!r)
+        r = run(d);
+    clean(d);
+    return r;
+}
+
+static int run_as_kcptun(struct daemon *d)
+{
+    int status;
+
+    if (compat_is_done(&d->compat, &status))
+        return status;
+    log_init(&(struct log_params){LOG_AT_INFO, "", "kcptund", LOG_AS_KCPTUN});
+    d->file = d->compat.name;
+    return load(d) || serve(d) ? COMPAT_FAILED : STATUS_OK;
+}
+
 int main(int argc, char **argv)
 {
     struct daemon d = {.signals = -1, .netwatch.fd = -1, .notify.fd = -1, .watchdog.next = TICK_NEVER};
-    struct log_params lp = {.level = LOG_AT_INFO, .to = "", .name = "kcptund"};
     struct options o;
     int status, r;
 
+    if (compat_is(&d.compat, argc, argv))
+        return run_as_kcptun(&d);
     if (options_parse(&o, argc, argv, &status))
         return status;
-    r = load(&d, &o);
+    d.file = o.file;
+    r = load(&d);
     if (r || o.test || o.print) {
         r = r ? r : check_only(d.conf, &o);
         conf_free(d.conf);
         conf_paths_fini(&d.paths);
         return r;
     }
-    lp.level = (enum log_level)d.conf->global.loglevel;
-    lp.to = d.conf->global.log;
-    lp.json = d.conf->global.logformat == CONF_LOG_JSON;
-    if (log_init(&lp)) {
-        log_error("%s", err_text());
-        r = STATUS_FAILED;
-    } else {
-        r = run(&d);
-    }
-    clean(&d);
-    return r;
+    return serve(&d);
 }

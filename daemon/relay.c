@@ -2,6 +2,7 @@
 #include "daemon/relay.h"
 
 #include "crypto/qpp.h"
+#include "daemon/event.h"
 #include "daemon/log.h"
 #include "daemon/server.h"
 
@@ -106,8 +107,7 @@ static void relay_end(struct relay *r, bool reset)
     struct worker *w = worker_of(r);
     struct stats *st = r->peer->tunnel->stats;
 
-    if (!r->peer->tunnel->conf->quiet)
-        log_info_of(net_addr_source(&r->peer->remote), "%s: %s", relay_text(r), reset ? "reset" : "closed");
+    event_stream(r->peer, smux_stream_id(r->st), r->src.fd, reset ? "reset" : "closed");
     smux_stream_close(r->st, !reset);
     worker_touch(w, r->peer);
     r->st = NULL;
@@ -230,8 +230,7 @@ static void on_connected(struct relay *r)
 
     r->connected = true;
     worker_cancel(w, &r->timer);
-    if (!r->peer->tunnel->conf->quiet)
-        log_info_of(net_addr_source(&r->peer->remote), "%s: opened", relay_text(r));
+    event_stream(r->peer, smux_stream_id(r->st), r->src.fd, "opened");
     write_out(r);
     if (r->st)
         read_more(r);

@@ -26,6 +26,8 @@ struct request {
 
 struct reload {
     const char *file, *program;
+    reload_load_fn *load;
+    void *load_ctx;
     struct shared *sh;
     struct conf *conf; /* what runs */
     struct roster *roster;
@@ -174,7 +176,7 @@ static int load(struct reload *r, struct conf **cp)
 {
     struct conf_paths paths = {0};
     uint64_t began = watch_clock_ns();
-    int k = conf_load_noting(cp, r->file, &r->next.problems, &paths);
+    int k = r->load(r->load_ctx, cp, &r->next.problems, &paths);
 
     watch_again(r, k ? r->conf : *cp, &paths, began);
     conf_paths_fini(&paths);
@@ -218,7 +220,7 @@ static int change_log(const struct reload *r, const struct conf *c)
         .level = (enum log_level)g->loglevel,
         .to = g->log,
         .name = r->program,
-        .json = g->logformat == CONF_LOG_JSON,
+        .format = (enum log_format)g->logformat,
     };
 
     if (strcmp(g->log, was->log) != 0 || g->logformat != was->logformat)
@@ -478,7 +480,8 @@ int reload_new(struct reload **rp, const struct reload_params *p)
         conf_free(p->conf);
         return err_here(-ENOMEM);
     }
-    *r = (struct reload){.file = p->file, .program = p->program, .sh = p->sh, .conf = p->conf};
+    *r = (struct reload){
+        .file = p->file, .program = p->program, .load = p->load, .load_ctx = p->ctx, .sh = p->sh, .conf = p->conf};
     list_init(&r->queue);
     r->sh->conf = r->conf;
     r->roster = roster_new(r->sh->n_workers);

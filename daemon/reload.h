@@ -29,8 +29,13 @@ struct reload_override {          /* by reload_set(): until the next reload */
 
 typedef void reload_done_fn(void *ctx, const struct reload_result *r);
 
+/* Reads the configuration, as conf_load_noting(). */
+typedef int reload_load_fn(void *ctx, struct conf **cp, struct conf_problems *ps, struct conf_paths *paths);
+
 struct reload_params {
-    const char *file;             /* borrowed for life */
+    const char *file;             /* for status; borrowed for life */
+    reload_load_fn *load;         /* what reload_now() asks */
+    void *ctx;
     struct conf *conf;            /* taken, on failure too: what runs from the start */
     const struct conf_paths *paths; /* what it was read from, at this time by CLOCK_REALTIME; borrowed for the call */
     uint64_t read_ns;

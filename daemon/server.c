@@ -5,6 +5,7 @@
 #include "core/arq_seg.h"
 #include "core/base/err.h"
 #include "daemon/diagnose.h"
+#include "daemon/event.h"
 #include "daemon/flow.h"
 #include "daemon/log.h"
 #include "daemon/steer.h"
@@ -299,7 +300,7 @@ static struct peer *begin(struct tunnel *t, const struct arrival *a)
     memcpy(p->ip, ip, sizeof p->ip);
     p->sock = a->sock;
     p->remote = *a->from;
-    log_info_of(net_addr_source(&p->remote), "%s: session opened", peer_text(p));
+    event_session(p, "opened");
     return p;
 }
 

@@ -209,6 +209,8 @@ static struct slot *slot_of(struct fec_decoder *d, uint32_t number)
     }
     for (uint32_t i = MIN(ahead, d->n_slots); i; i--) {
         d->head = (d->head + 1) % d->n_slots;
+        if (d->slots[d->head].g)
+            d->counts.stranded += d->slots[d->head].g->n_data;
         slot_clear(d, &d->slots[d->head]);
     }
     d->newest = number;

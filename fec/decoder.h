@@ -25,6 +25,7 @@ struct fec_decoder_counts { /* since the last fec_decoder_take_counts() */
     uint64_t parity; /* parity packets in the window, those of finished groups too */
     uint64_t errs; /* refused packets, dropped groups, recovered shards of an impossible size */
     uint64_t recovered, shape_changes;
+    uint64_t stranded; /* data packets of groups that were left with some missing */
 };
 
 struct fec_decoder *fec_decoder_new(const struct fec_decoder_params *p); /* NULL: out of memory or bad shape */

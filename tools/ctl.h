@@ -20,6 +20,7 @@ struct ctl {
     bool reads;                   /* the command changes nothing: the socket for reading will do */
     bool json;                    /* print data as it came */
     bool color;
+    const char *role;             /* of convert: "server", "client"; NULL: the file tells */
     unsigned count;               /* of watch and top: rounds; 0: for ever */
 };
 
@@ -54,6 +55,7 @@ ctl_run_fn cmd_status, cmd_stats;                                        /* cmd_
 ctl_run_fn cmd_sessions, cmd_streams, cmd_show;                          /* cmd_list.c */
 ctl_run_fn cmd_kick, cmd_drain, cmd_reload, cmd_set, cmd_loglevel;       /* cmd_act.c; cmd_drain: undrain, too */
 ctl_run_fn cmd_check, cmd_genkey;                                        /* cmd_local.c */
+ctl_run_fn cmd_convert;                                                  /* cmd_convert.c */
 ctl_run_fn cmd_doctor;                                                   /* cmd_doctor.c */
 ctl_run_fn cmd_watch;                                                    /* cmd_watch.c */
 ctl_run_fn cmd_top;                                                      /* cmd_top.c */

@@ -28,18 +28,22 @@ const struct ctl_command ctl_commands[] = {
     {"loglevel", "[LEVEL]", CTL_ARG_LEVEL, false, 0, 1, "least grave message that is logged: print it, or set it",
      cmd_loglevel},
     {"check", "FILE", CTL_ARG_FILE, false, 1, 1, "check a configuration file; takes no daemon", cmd_check},
+    {"convert", "FILE.json [--server|--client]", CTL_ARG_FILE, false, 1, 1,
+     "print a JSON file of kcptun's as INI, keys in clear; takes no daemon", cmd_convert},
     {"genkey", "[FILE]", CTL_ARG_FILE, false, 0, 1,
      "a new passphrase, printed or written to a new file; takes no daemon", cmd_genkey},
     {"doctor", "", CTL_ARG_NONE, false, 0, 0, "look for what goes wrong, and say what to do", cmd_doctor},
     {0},
 };
 
-enum { OPT_COMPLETE = 256, COUNT_MAX = 1000000000 };
+enum { OPT_COMPLETE = 256, OPT_SERVER, OPT_CLIENT, COUNT_MAX = 1000000000 };
 
 static const struct option long_options[] = {
     {"socket", required_argument, NULL, 's'},
     {"json", no_argument, NULL, 'j'},
     {"count", required_argument, NULL, 'n'},
+    {"server", no_argument, NULL, OPT_SERVER},
+    {"client", no_argument, NULL, OPT_CLIENT},
     {"complete", no_argument, NULL, OPT_COMPLETE}, /* for packaging/completion */
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'},
@@ -59,6 +63,8 @@ static void usage(FILE *out)
           "                       change nothing /run/kcptun/stats\n"
           "  -j, --json           print what the daemon answers as JSON\n"
           "  -n, --count N        of watch and top: N times, then end\n"
+          "      --server, --client\n"
+          "                       of convert: whose file it is, where its keys do not tell\n"
           "  -h, --help           print this\n"
           "  -V, --version        print the version\n"
           "\n"
@@ -149,6 +155,10 @@ int main(int argc, char **argv)
                 break;
             fprintf(stderr, "kcptunctl: --count: accepted: 1..%d\n", COUNT_MAX);
             return CTL_EXIT_USAGE;
+        case OPT_SERVER:
+        case OPT_CLIENT:
+            c.role = o == OPT_SERVER ? "server" : "client";
+            break;
         case OPT_COMPLETE:
             complete = true;
             break;

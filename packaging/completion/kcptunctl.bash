@@ -11,7 +11,7 @@ _kcptunctl() {
         return
     fi
     if [[ $cur == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W '--socket --json --count --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W '--socket --json --count --server --client --help --version' -- "$cur")
         return
     fi
     while ((i < COMP_CWORD)); do # the socket matters to what is asked; other options do not
@@ -24,7 +24,7 @@ _kcptunctl() {
         ((++i))
     done
     case ${words[0]-} in
-        check | genkey)
+        check | convert | genkey)
             mapfile -t COMPREPLY < <(compgen -f -- "$cur")
             return
             ;;

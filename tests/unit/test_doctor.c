@@ -120,8 +120,6 @@ static void test_each_check(void **state)
                      !strstr(fs.v[0].what, rows[i].what) || !*fs.v[0].why || !*fs.v[0].todo))
             fail_msg("%s: %s %s: %s / %s / %s", rows[i].name, doctor_severity_name(fs.v[0].severity), fs.v[0].check,
                      fs.v[0].what, fs.v[0].why, fs.v[0].todo);
-        for (const char *p = fs.n ? fs.v[0].todo : ""; *p; p++)
-            assert_true((unsigned char)*p >= 0x20); /* it is printed as one line */
         doctor_findings_fini(&fs);
         json_decref(facts);
         json_decref(t);

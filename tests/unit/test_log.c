@@ -17,7 +17,7 @@ static char dir[] = "/tmp/test_log.XXXXXX", path[64], moved[64];
 
 static void log_to(const char *to, enum log_level level)
 {
-    assert_int_equal(log_init(&(struct log_params){level, to, "test", as_json}), 0);
+    assert_int_equal(log_init(&(struct log_params){level, to, "test", as_json ? LOG_AS_JSON : LOG_AS_TEXT}), 0);
 }
 
 static void to_file(enum log_level level)

@@ -1,0 +1,405 @@
+/* conf/kcptun_opts.c - the table of kcptun's options, and what was given of them. */
+#include "conf/kcptun_opts.h"
+
+#include "conf/ini.h"
+#include "conf/load.h"
+#include "core/base/err.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define SERVER (1u << CONF_SERVER)
+#define CLIENT (1u << CONF_CLIENT)
+#define EITHER (SERVER | CLIENT)
+#define BOTH(d)                                                                                                        \
+    {                                                                                                                  \
+        d, d                                                                                                           \
+    }
+#define NONE                                                                                                           \
+    {                                                                                                                  \
+        NULL, NULL                                                                                                     \
+    }
+#define CLAMPED (KOPT_LOW | KOPT_HIGH)
+#define BY_HAND (KOPT_HIDDEN | KOPT_MANUAL | CLAMPED)
+#define IS_TEXT KOPT_TEXT
+#define IS_INT  KOPT_INT
+#define IS_BOOL KOPT_BOOL
+
+/* clang-format off */
+const struct kopt kopts[] = {
+    /* name, alias, JSON key, type, roles, default of server and client, our key, how, help */
+    {"localaddr", "l", "localaddr", IS_TEXT, CLIENT, {NULL, ":12948"}, "localaddr", 0,
+     "where local connections are accepted: host:port, or the path of a unix socket"},
+    {"remoteaddr", "r", "remoteaddr", IS_TEXT, CLIENT, {NULL, "vps:29900"}, "remoteaddr", 0,
+     "the server: host:port, or host:min-max, of which every session draws one"},
+    {"listen", "l", "listen", IS_TEXT, SERVER, {":29900", NULL}, "listen", 0,
+     "UDP address to serve: host:port or host:min-max"},
+    {"target", "t", "target", IS_TEXT, SERVER, {"127.0.0.1:12948", NULL}, "target", 0,
+     "where streams are connected to: host:port, or the path of a unix socket"},
+    {"key", NULL, "key", IS_TEXT, EITHER, BOTH(CONF_DEFAULT_KEY), "key", 0,
+     "passphrase, the same at both ends"},
+    {"crypt", NULL, "crypt", IS_TEXT, EITHER, BOTH("aes"), "crypt", 0,
+     "cipher, the same at both ends: aes, aes-128, aes-128-gcm, aes-192, salsa20, blowfish, twofish, cast5, 3des, tea, "
+     "xtea, xor, sm4, none, null"},
+    {"mode", NULL, "mode", IS_TEXT, EITHER, BOTH("fast"), "mode", 0,
+     "how eagerly packets are sent again: normal, fast, fast2, fast3, manual; or auto, which measures the path"},
+    {"QPP", NULL, "qpp", IS_BOOL, EITHER, NONE, "qpp", 0,
+     "permutation pads over the bytes of streams, the same at both ends"},
+    {"QPPCount", NULL, "qpp-count", IS_INT, EITHER, BOTH("61"), "qppcount", 0,
+     "number of pads, a prime if possible, the same at both ends"},
+    {"conn", NULL, "conn", IS_INT, CLIENT, {NULL, "1"}, "conn", 0,
+     "sessions to spread connections over"},
+    {"autoexpire", NULL, "autoexpire", IS_INT, CLIENT, {NULL, "0"}, "autoexpire", CLAMPED,
+     "seconds after which a session gets no new streams; 0 = never"},
+    {"scavengettl", NULL, "scavengettl", IS_INT, CLIENT, {NULL, "600"}, "scavengettl", CLAMPED,
+     "seconds that an expired session may still live"},
+    {"mtu", NULL, "mtu", IS_INT, EITHER, BOTH("1350"), "mtu", KOPT_HIGH,
+     "bytes of one UDP payload"},
+    {"ratelimit", NULL, "ratelimit", IS_INT, EITHER, BOTH("0"), "ratelimit", CLAMPED,
+     "outgoing bytes per second of a session; 0 = no limit"},
+    {"sndwnd", NULL, "sndwnd", IS_INT, EITHER, {"1024", "128"}, "sndwnd", KOPT_HIGH,
+     "send window, packets"},
+    {"rcvwnd", NULL, "rcvwnd", IS_INT, EITHER, {"1024", "512"}, "rcvwnd", KOPT_HIGH,
+     "receive window, packets"},
+    {"datashard", "ds", "datashard", IS_INT, EITHER, BOTH("10"), "datashard", KOPT_LOW,
+     "data packets of a FEC group; 0 = no FEC"},
+    {"parityshard", "ps", "parityshard", IS_INT, EITHER, BOTH("3"), "parityshard", KOPT_LOW,
+     "parity packets of a FEC group; 0 = no FEC"},
+    {"dscp", NULL, "dscp", IS_INT, EITHER, BOTH("0"), "dscp", 0,
+     "DSCP of outgoing packets, 6 bits"},
+    {"nocomp", NULL, "nocomp", IS_BOOL, EITHER, NONE, "nocomp", 0,
+     "no compression, the same at both ends"},
+    {"acknodelay", NULL, "acknodelay", IS_BOOL, EITHER, NONE, "acknodelay", KOPT_HIDDEN,
+     "accepted: acknowledgements leave at once in any case"},
+    {"nodelay", NULL, "nodelay", IS_INT, EITHER, BOTH("0"), "nodelay", BY_HAND, "mode manual: eager timer"},
+    {"interval", NULL, "interval", IS_INT, EITHER, BOTH("50"), "interval", BY_HAND, "mode manual: ms between flushes"},
+    {"resend", NULL, "resend", IS_INT, EITHER, BOTH("0"), "resend", BY_HAND, "mode manual: fast retransmission"},
+    {"nc", NULL, "nc", IS_INT, EITHER, BOTH("0"), "nc", BY_HAND, "mode manual: no congestion window"},
+    {"sockbuf", NULL, "sockbuf", IS_INT, EITHER, BOTH("4194304"), "sockbuf", CLAMPED,
+     "bytes of the UDP socket's buffers"},
+    {"smuxver", NULL, "smuxver", IS_INT, EITHER, {"auto", "2"}, "smuxver", 0,
+     "multiplexer version, 1 or 2, the same at both ends; a server without it takes that of each client"},
+    {"smuxbuf", NULL, "smuxbuf", IS_INT, EITHER, BOTH("4194304"), "smuxbuf", KOPT_HIGH,
+     "bytes a session may hold for slow readers"},
+    {"framesize", NULL, "framesize", IS_INT, EITHER, BOTH("8192"), "framesize", 0,
+     "most payload of one multiplexer frame"},
+    {"streambuf", NULL, "streambuf", IS_INT, EITHER, BOTH("2097152"), "streambuf", KOPT_HIGH,
+     "bytes a stream may hold for a slow reader, smuxver 2"},
+    {"keepalive", NULL, "keepalive", IS_INT, EITHER, BOTH("10"), "keepalive", 0,
+     "seconds between keepalives"},
+    {"closewait", NULL, "closewait", IS_INT, EITHER, {"30", "0"}, "closewait", CLAMPED,
+     "seconds a stream lives on when one direction has ended"},
+    {"snmplog", NULL, "snmplog", IS_TEXT, EITHER, BOTH(""), "snmplog", 0,
+     "file for rows of counters; its name may hold a date in Go's notation, as in snmp-20060102.csv"},
+    {"snmpperiod", NULL, "snmpperiod", IS_INT, EITHER, BOTH("60"), "snmpperiod", CLAMPED,
+     "seconds between its rows"},
+    {"log", NULL, "log", IS_TEXT, EITHER, BOTH(""), "log", 0,
+     "log file; without one, standard error"},
+    {"quiet", NULL, "quiet", IS_BOOL, EITHER, NONE, "quiet", 0,
+     "no message for each stream"},
+    {"tcp", NULL, "tcp", IS_BOOL, EITHER, NONE, "tcp", 0,
+     "packets look like TCP; needs CAP_NET_RAW and the same at both ends"},
+    {"c", NULL, NULL, IS_TEXT, EITHER, BOTH(""), NULL, 0,
+     "JSON file; what it says counts more than the command line"},
+    {"pprof", NULL, "pprof", IS_BOOL, EITHER, NONE, NULL, 0,
+     "accepted, and does nothing: it was a profiler for Go"},
+    {"help", "h", NULL, IS_BOOL, EITHER, NONE, NULL, 0, "this text"},
+    {"version", "v", NULL, IS_BOOL, EITHER, NONE, NULL, 0, "the version"},
+};
+/* clang-format on */
+const unsigned n_kopts = LEN(kopts);
+_Static_assert(LEN(kopts) <= KOPTS_MAX, "raise KOPTS_MAX");
+
+void kopts_init(struct kopts *o, enum conf_role role, const char *program)
+{
+    *o = (struct kopts){.role = role, .program = program};
+}
+
+static void forget(struct kopt_value *v)
+{
+    if (v->text)
+        explicit_bzero(v->text, strlen(v->text));
+    free(v->text);
+    *v = (struct kopt_value){0};
+}
+
+void kopts_fini(struct kopts *o)
+{
+    for (unsigned i = 0; i < n_kopts; i++)
+        forget(&o->v[i]);
+}
+
+static bool is_called(const char *is, const char *name, size_t len)
+{
+    return is && strlen(is) == len && !memcmp(is, name, len);
+}
+
+int kopts_find(enum conf_role role, const char *name, size_t len)
+{
+    for (unsigned i = 0; i < n_kopts; i++)
+        if (kopts[i].roles >> role & 1 && (is_called(kopts[i].name, name, len) || is_called(kopts[i].alias, name, len)))
+            return (int)i;
+    return -1;
+}
+
+int kopts_find_json(unsigned roles, const char *key)
+{
+    for (unsigned i = 0; i < n_kopts; i++)
+        if (kopts[i].roles & roles && kopts[i].json && !strcasecmp(kopts[i].json, key))
+            return (int)i;
+    return -1;
+}
+
+static int row_of(const struct kopts *o, const char *name)
+{
+    int i = kopts_find(o->role, name, strlen(name));
+
+    return i;
+}
+
+const char *kopts_text(const struct kopts *o, const char *name)
+{
+    int i = row_of(o, name);
+
+    return i < 0 ? NULL : o->v[i].text;
+}
+
+/* ---- types ---- */
+
+/* Decimal, 0x or octal by a leading 0, with or without a sign. */
+static bool take_int(const char *text, int64_t *n)
+{
+    const char *digits = text + (*text == '-' || *text == '+');
+    char *end;
+
+    if (*digits < '0' || *digits > '9')
+        return false;
+    errno = 0;
+    *n = strtoll(text, &end, 0);
+    return !*end && !errno;
+}
+
+static bool take_bool(const char *text, bool *b)
+{
+    static const char *const words[2][6] = {{"0", "f", "F", "false", "False", "FALSE"},
+                                            {"1", "t", "T", "true", "True", "TRUE"}};
+
+    for (unsigned i = 0; i < LEN(words[0]); i++)
+        for (unsigned k = 0; k < 2; k++)
+            if (!strcmp(text, words[k][i])) {
+                *b = k;
+                return true;
+            }
+    return false;
+}
+
+int kopts_set(struct kopts *o, int i, const char *text, const char *from)
+{
+    char number[24];
+    int64_t n;
+    char *copy;
+    bool b;
+
+    if (kopts[i].type == KOPT_INT) {
+        if (!take_int(text, &n))
+            return CONF_INVALID;
+        snprintf(number, sizeof number, "%" PRId64, n);
+        text = number;
+    } else if (kopts[i].type == KOPT_BOOL) {
+        if (!take_bool(text, &b))
+            return CONF_INVALID;
+        text = b ? "true" : "false";
+    }
+    copy = strdup(text);
+    if (!copy)
+        return err_here(-ENOMEM);
+    forget(&o->v[i]);
+    o->v[i] = (struct kopt_value){copy, from};
+    return 0;
+}
+
+/* ---- help ---- */
+
+/* "--datashard value, --ds value" */
+static int put_names(const struct kopt *k, FILE *out)
+{
+    const char *value = k->type == KOPT_BOOL ? "" : " value";
+    int n = fprintf(out, "   --%s%s", k->name, value);
+
+    if (k->alias)
+        n += fprintf(out, ", %s%s%s", k->alias[1] ? "--" : "-", k->alias, value);
+    return n;
+}
+
+void kopts_help(const struct kopts *o, const char *version, FILE *out)
+{
+    enum { NAMES_WIDTH = 36 };
+
+    fprintf(out,
+            "NAME:\n   %s - the %s end of a kcptun tunnel (kcptund)\n\n"
+            "USAGE:\n   %s [options]\n\nVERSION:\n   %s\n\nOPTIONS:\n",
+            o->program, o->role == CONF_SERVER ? "server" : "client", o->program, version);
+    for (unsigned i = 0; i < n_kopts; i++) {
+        const struct kopt *k = &kopts[i];
+        const char *def = k->def[o->role];
+        int n;
+
+        if (!(k->roles >> o->role & 1) || k->how & KOPT_HIDDEN)
+            continue;
+        n = put_names(k, out);
+        fprintf(out, "%*s%s", n < NAMES_WIDTH ? NAMES_WIDTH - n : 1, "", k->help);
+        if (def && *def)
+            fprintf(out, k->type == KOPT_TEXT ? " (default: \"%s\")" : " (default: %s)", def);
+        fputs(!strcmp(k->name, "key") ? " [$KCPTUN_KEY]\n" : "\n", out);
+    }
+}
+
+/* ---- to a configuration ---- */
+
+static const struct conf_key *key_of(const struct kopts *o, const struct kopt *k)
+{
+    unsigned role = o->role == CONF_SERVER ? IN_SERVER : IN_CLIENT;
+    const struct conf_key *key = k->key ? conf_key_find(k->key, role) : NULL;
+
+    return key || !k->key ? key : conf_key_find(k->key, IN_GLOBAL);
+}
+
+static struct place place_of(const struct kopt_value *v)
+{
+    return (struct place){v->from, 0};
+}
+
+/* A number beyond the range, where kcptun would take the end of it. */
+static int clamp(struct kopts *o, int i, struct conf_problems *ps)
+{
+    const struct conf_key *key = key_of(o, &kopts[i]);
+    struct kopt_value *v = &o->v[i];
+    char end[24];
+    int64_t n;
+
+    if (!v->text || !(kopts[i].how & CLAMPED) || !take_int(v->text, &n))
+        return 0;
+    if (kopts[i].how & KOPT_LOW && n < (int64_t)key->min)
+        snprintf(end, sizeof end, "%" PRIu64, key->min);
+    else if (kopts[i].how & KOPT_HIGH && n > (int64_t)key->max)
+        snprintf(end, sizeof end, "%" PRIu64, key->max);
+    else
+        return 0;
+    conf_problem_add(ps, true, place_of(v), "%s: %s counts as %s", kopts[i].name, v->text, end);
+    return kopts_set(o, i, end, v->from);
+}
+
+/* An unknown name means manual. The four numbers count in that mode alone, and stand in everybody's files. */
+static int settle_mode(struct kopts *o, struct conf_problems *ps)
+{
+    const struct conf_key *key = conf_key_find("mode", IN_BOTH);
+    int at = row_of(o, "mode");
+    struct kopt_value *v = &o->v[at];
+    const char *const *w = key->words;
+
+    while (v->text && *w && strcmp(*w, v->text) != 0)
+        w++;
+    if (v->text && !*w) {
+        char cut[CONF_SHOWN];
+
+        conf_problem_add(ps, true, place_of(v), "mode: '%s' is no known name and counts as manual",
+                         conf_shown(v->text, cut));
+        if (kopts_set(o, at, "manual", v->from))
+            return -ENOMEM;
+    }
+    for (unsigned i = 0; i < n_kopts; i++)
+        if (kopts[i].how & KOPT_MANUAL && (!v->text || strcmp(v->text, "manual") != 0))
+            forget(&o->v[i]);
+    return 0;
+}
+
+/* Ours takes this word for the system's log; kcptun for a file. */
+static int settle_log(struct kopts *o)
+{
+    const char *log = kopts_text(o, "log");
+    int i = row_of(o, "log");
+
+    return log && !strcmp(log, "syslog") ? kopts_set(o, i, "./syslog", o->v[i].from) : 0;
+}
+
+static bool is_on(const struct kopts *o, const char *name)
+{
+    const char *text = kopts_text(o, name);
+
+    return text && !strcmp(text, "true");
+}
+
+int kopts_settle(struct kopts *o, struct conf_problems *ps)
+{
+    int r = settle_mode(o, ps);
+
+    if (!r)
+        r = settle_log(o);
+    for (unsigned i = 0; i < n_kopts && !r; i++)
+        r = clamp(o, (int)i, ps);
+    if (r)
+        return err_pass(r);
+    if (is_on(o, "tcp") && !key_of(o, &kopts[row_of(o, "tcp")]))
+        conf_problem_add(ps, false, place_of(&o->v[row_of(o, "tcp")]), "tcp: not in this version");
+    if (is_on(o, "pprof"))
+        conf_problem_add(ps, true, place_of(&o->v[row_of(o, "pprof")]), "pprof: does nothing here; see perf(1)");
+    if (o->role == CONF_CLIENT && !kopts_text(o, "smuxver"))
+        conf_problem_add(ps, true, (struct place){o->program, 0},
+                         "smuxver: not given, so 2; a kcptun server from before November 2025 has 1 unless told");
+    return 0;
+}
+
+unsigned kopts_settings(const struct kopts *o, struct conf_setting v[KOPTS_MAX])
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < n_kopts; i++) {
+        const struct kopt *k = &kopts[i];
+        const struct conf_key *key = key_of(o, k);
+        const char *def = k->def[o->role];
+
+        if (!key || !(k->roles >> o->role & 1))
+            continue;
+        if (o->v[i].text)
+            v[n++] = (struct conf_setting){k->key, o->v[i].text, o->v[i].from};
+        else if (def && !(k->how & KOPT_MANUAL) &&
+                 (strcmp(def, key->def[key->where == IN_GLOBAL ? 0 : o->role]) != 0 || !strcmp(k->name, "mode")))
+            v[n++] = (struct conf_setting){k->key, def, o->program};
+    }
+    return n;
+}
+
+static unsigned section_of(const struct conf_setting *v, enum conf_role role)
+{
+    unsigned own = role == CONF_SERVER ? IN_SERVER : IN_CLIENT;
+
+    return conf_key_find(v->key, own) ? own : IN_GLOBAL;
+}
+
+/* True if there was one. */
+static bool print_section(const struct conf_setting *v, unsigned n, enum conf_role role, bool global, FILE *out)
+{
+    bool any = false;
+
+    for (unsigned i = 0; i < n; i++) {
+        if ((section_of(&v[i], role) == IN_GLOBAL) != global)
+            continue;
+        if (global && !any)
+            fputs("[global]\n", out);
+        any = true;
+        fprintf(out, "%s = ", v[i].key);
+        ini_quote(v[i].value, out);
+        fputc('\n', out);
+    }
+    return any;
+}
+
+void kopts_print(const struct conf_setting *v, unsigned n, enum conf_role role, const char *name, FILE *out)
+{
+    if (print_section(v, n, role, true, out))
+        fputc('\n', out);
+    fprintf(out, "[%s %s]\n", role == CONF_SERVER ? "server" : "client", name);
+    print_section(v, n, role, false, out);
+}

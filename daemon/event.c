@@ -1,0 +1,83 @@
+/* daemon/event.c - sessions and streams in the log. */
+#include "daemon/event.h"
+
+#include "daemon/log.h"
+#include "daemon/tunnel.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static bool is_server(const struct peer *p)
+{
+    return p->tunnel->conf->role == CONF_SERVER;
+}
+
+/* Our address in the session, as far as it is known yet. */
+static const char *local_text(const struct peer *p)
+{
+    struct sockaddr_any a = p->local;
+
+    if (a.len)
+        return net_addr_text(&a);
+    a.len = sizeof a.in6;
+    return p->sock && !getsockname(p->sock->fd, &a.sa, &a.len) ? net_addr_text(&a) : "?";
+}
+
+static void session_as_kcptun(const struct peer *p, uint64_t source)
+{
+    const uint32_t ver = p->tunnel->conf->smuxver;
+    char version[12] = "auto";
+
+    if (ver)
+        snprintf(version, sizeof version, "%u", ver);
+    if (is_server(p))
+        log_info_of(source, "remote address: %s", net_addr_text(&p->remote));
+    log_info_of(source, "smux version: %s on connection: %s -> %s", version, local_text(p), net_addr_text(&p->remote));
+}
+
+void event_session(const struct peer *p, const char *what)
+{
+    uint64_t source = net_addr_source(&p->remote);
+
+    if (log_is_kcptun())
+        session_as_kcptun(p, source);
+    else
+        log_info_of(source, "%s: session %s", peer_text(p), what);
+}
+
+/* Whom the local connection is with. */
+static const char *far_end(const struct peer *p, int fd, char target[320])
+{
+    struct sockaddr_any a = {.len = sizeof a.in6};
+
+    if (fd >= 0 && !getpeername(fd, &a.sa, &a.len) && a.sa.sa_family != AF_UNIX)
+        return net_addr_text(&a);
+    if (!is_server(p))
+        return "local";
+    addr_text_print(&p->tunnel->conf->target, target, 320);
+    return target;
+}
+
+static void stream_as_kcptun(const struct peer *p, uint64_t source, uint32_t id, int fd, const char *what)
+{
+    char target[320];
+    const char *far = far_end(p, fd, target);
+
+    if (is_server(p))
+        log_info_of(source, "stream %s in: %s(%u) out: %s", what, net_addr_text(&p->remote), id, far);
+    else
+        log_info_of(source, "stream %s in: %s out: %s(%u)", what, far, net_addr_text(&p->remote), id);
+}
+
+void event_stream(const struct peer *p, uint32_t id, int fd, const char *what)
+{
+    uint64_t source = net_addr_source(&p->remote);
+
+    if (p->tunnel->conf->quiet)
+        return;
+    if (log_is_kcptun())
+        stream_as_kcptun(p, source, id, fd, strcmp(what, "opened") ? "closed" : what);
+    else
+        log_info_of(source, "%s stream %u: %s", peer_text(p), id, what);
+}

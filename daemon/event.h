@@ -1,0 +1,13 @@
+/* daemon/event.h - what the log says of sessions and streams that come and go: in our words, or in those of kcptun, which
+ * fleets search for, with logformat = kcptun. */
+#ifndef DAEMON_EVENT_H
+#define DAEMON_EVENT_H
+
+#include "daemon/peers.h"
+
+/* what: "dialled", "opened". */
+void event_session(const struct peer *p, const char *what);
+/* what: "opened", "closed", "reset"; fd: the local connection, -1: there is none. Nothing with `quiet`. */
+void event_stream(const struct peer *p, uint32_t id, int fd, const char *what);
+
+#endif
