@@ -19,7 +19,6 @@ static bool feed(struct session *s, struct bytes *b)
 /* The same for bytes that go away soon: settles at once, keeps what the multiplexer did not want. */
 static bool feed_now(struct session *s, struct bytes b)
 {
-    stat_add(&s->p.stats->bytes_received, b.len);
     if (!feed(s, &b))
         return false;
     if (smux_settle(s->smux) || bufq_copy_in(&s->plain, s->p.pool, b))
@@ -71,12 +70,8 @@ static bool take_chunk(struct session *s, struct arq_chunk *c)
         c->own->next = s->held;
         s->held = c->own;
     }
-    if (s->unpack) {
-        ok = inflate(s, &b);
-    } else {
-        stat_add(&s->p.stats->bytes_received, b.len);
-        ok = feed(s, &b);
-    }
+    stat_add(&s->p.stats->bytes_received, b.len);
+    ok = s->unpack ? inflate(s, &b) : feed(s, &b);
     if (ok && bufq_copy_in(s->unpack ? &s->raw : &s->plain, s->p.pool, b))
         ok = session_fail(s, SESSION_NO_MEMORY);
     return ok;
