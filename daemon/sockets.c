@@ -7,6 +7,7 @@
 #include "daemon/steer.h"
 
 #include <arpa/inet.h>
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +17,32 @@ static _Atomic uint32_t next_id;
 static const struct addr_text *address(const struct conf_profile *c)
 {
     return c->role == CONF_SERVER ? &c->listen : &c->localaddr;
+}
+
+/* Names are those of this machine, as in localhost:12948: few, and asked for at the start, so this may wait for an answer.
+ * IPv4 is preferred, as by kcptun. 0, -errno. */
+static int resolve_own(struct sockaddr_any *a, const struct conf_profile *c, uint16_t port)
+{
+    const struct addrinfo wanted = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    const char *host = address(c)->host;
+    struct addrinfo *found = NULL, *i;
+    char ip[INET6_ADDRSTRLEN] = "";
+    int r;
+
+    if (!net_bytes_in_name(host, port, a))
+        return 0;
+    r = getaddrinfo(host, NULL, &wanted, &found);
+    for (i = found; i && i->ai_family != AF_INET; i = i->ai_next)
+        ;
+    i = i ? i : found;
+    if (!r)
+        r = getnameinfo(i->ai_addr, i->ai_addrlen, ip, sizeof ip, NULL, 0, NI_NUMERICHOST);
+    if (found)
+        freeaddrinfo(found);
+    if (!r && !net_bytes_in_name(ip, port, a))
+        return 0;
+    return err_say(-EINVAL, "%s: %s = %s: not an address, nor a name of one: %s", c->name,
+                   c->role == CONF_SERVER ? "listen" : "localaddr", host, gai_strerror(r));
 }
 
 /* ---- server ---- */
@@ -54,8 +81,9 @@ static int open_port(struct sockets *s, const struct sockets_params *sp, unsigne
     uint32_t got = 0;
     int r;
 
-    if (net_bytes_in_name(s->at.host, port, &p.bind))
-        return err_say(-EINVAL, "%s:%u: listen = %s: not an address", c->file, c->line, s->at.host);
+    r = resolve_own(&p.bind, c, port);
+    if (r)
+        return err_pass(r);
     p.family = p.bind.sa.sa_family;
     r = is_held(sp->held, port) ? 0 : claim(&p);
     if (r)
@@ -105,10 +133,10 @@ static int open_client(struct sockets *s, const struct conf_profile *c)
 {
     struct sockaddr_any addr;
     unsigned tries = 0;
-    int fd;
+    int fd, r = s->at.path ? 0 : resolve_own(&addr, c, s->at.port_min);
 
-    if (!s->at.path && net_bytes_in_name(s->at.host, s->at.port_min, &addr))
-        return err_say(-EINVAL, "%s:%u: localaddr = %s: not an address", c->file, c->line, s->at.host);
+    if (r)
+        return err_pass(r);
     do
         fd = net_listen(s->at.path ? NULL : &addr, s->at.path);
     while (net_bind_again(fd, &tries));
