@@ -87,7 +87,7 @@ static void test_samples(void **state)
     histogram_add(&stats[0][0].rtt, UINT64_C(100) * 1000000);
     workers[1].turns = 77;
     text = whole();
-    assert_non_null(strstr(text, "\n# HELP kcptund_bytes_sent_total bytes of the multiplexer accepted for sending, as compressed\n"
+    assert_non_null(strstr(text, "\n# HELP kcptund_bytes_sent_total bytes accepted for sending, compressed\n"
                                  "# TYPE kcptund_bytes_sent_total counter\n"
                                  "kcptund_bytes_sent_total{profile=\"web\",role=\"server\",worker=\"0\"} "
                                  "18446744073709551615\n"

@@ -1,0 +1,549 @@
+"""tests/interop/test_compat.py - kcptund under kcptun's names: its command line, files, log,
+signals and statistics, with the packaged kcptun at the other end."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import apps
+import peers
+import pytest
+
+REFUSED = 255
+USAGE = 64
+STAMP = r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d "
+
+
+class Named(peers.Process):
+    """Our program under one of kcptun's names."""
+
+    def __init__(
+        self,
+        build: Path,
+        directory: Path,
+        name: str,
+        *args: Any,
+        env: dict[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
+        super().__init__(
+            name,
+            [
+                *(["env", "-C", str(cwd)] if cwd else []),
+                str(link(build, directory, name)),
+                *map(str, args),
+            ],
+            directory / f"{name}.log",
+            env,
+        )
+
+    def stop(self) -> None:
+        self.signal(signal.SIGTERM)
+        status = self.wait(peers.STOP_S)
+        self.check_log()
+        assert status == 0, self.tail()
+
+
+def link(build: Path, directory: Path, name: str) -> Path:
+    path = directory / "bin" / name
+    path.parent.mkdir(exist_ok=True)
+    if not path.is_symlink():
+        path.symlink_to(build / "daemon/kcptund")
+    return path
+
+
+def run(
+    build: Path, directory: Path, name: str, *args: str, timeout: float = 20.0
+) -> subprocess.CompletedProcess[str]:
+    """For starts that end by themselves."""
+    return subprocess.run(
+        [str(link(build, directory, name)), *args],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as s:
+        yield s
+
+
+def start(stack: ExitStack, end: Any, proto: str, *ports: int) -> Any:
+    """Stops it when the test is over; not if it fails before, as the process may hang then."""
+    stack.callback(end.kill)
+    end.wait_ready(proto, list(ports))
+    return end
+
+
+def their_end(directory: Path, role: str, *args: Any) -> peers.TheirProcess:
+    argv = [f"/usr/bin/kcptun-{role}", *map(str, args)]
+    return peers.TheirProcess(f"their {role}", argv, directory / f"their-{role}.log")
+
+
+def write_json(path: Path, **keys: Any) -> Path:
+    path.touch(0o600)
+    path.write_text(json.dumps(keys, indent=8))
+    return path
+
+
+# --- the command line, with the packaged peer
+
+
+def test_our_server(build: Path, tmp_path: Path, stack: ExitStack, theirs: None) -> None:
+    """Every way to write an option; the peer's smux version, 1 by default, is followed."""
+    udp, tcp = peers.free_port(), peers.free_port()
+    with apps.Service(apps.duplex) as target:
+        argv = (
+            "-l",
+            f":{udp}",
+            "--t",
+            target.address,
+            "-key=sesame",
+            "--mode=fast3",
+            "-nocomp=false",
+        )
+        server = start(stack, Named(build, tmp_path, "kcptun-server", *argv), "udp", udp)
+        argv = (
+            "-l",
+            f"127.0.0.1:{tcp}",
+            "-r",
+            f"127.0.0.1:{udp}",
+            "-key",
+            "sesame",
+            "-mode",
+            "fast3",
+        )
+        start(stack, their_end(tmp_path, "client", *argv), "tcp", tcp)
+        apps.exchange(tcp, 300_000, 300_000, 1)
+        peers.wait_for("the stream's end", lambda: "stream closed in: " in server.log(), 10)
+        server.stop()
+    log = server.log()
+    for line in (
+        r"version: \S+",
+        r"encryption: aes",
+        r"nodelay parameters: 1 10 2 1",
+        r"sndwnd: 1024 rcvwnd: 1024",
+        r"compression: true",
+        r"datashard: 10 parityshard: 3",
+        r"remote address: 127\.0\.0\.1:\d+",
+        r"stream opened in: 127\.0\.0\.1:\d+\(\d+\) out: " + re.escape(target.address),
+        r"stream closed in: 127\.0\.0\.1:\d+\(\d+\) out: " + re.escape(target.address),
+    ):
+        assert re.search(rf"^{STAMP}{line}$", log, re.M), f"{line}\n{log}"
+
+
+def test_our_client(build: Path, tmp_path: Path, stack: ExitStack, theirs: None) -> None:
+    """Aliases, hexadecimal, hidden options; the key from the environment."""
+    udp, tcp = peers.free_port(), peers.free_port()
+    with apps.Service(apps.duplex) as target:
+        argv = ("-l", f":{udp}", "-t", target.address, "-key", "sesame", "-ds", 5, "-ps", 2)
+        start(stack, their_end(tmp_path, "server", *argv), "udp", udp)
+        argv = (
+            "-localaddr",
+            f"127.0.0.1:{tcp}",
+            "-r",
+            f"127.0.0.1:{udp}",
+            "--ds",
+            5,
+            "--ps=2",
+            "-smuxver",
+            "0x1",
+        )
+        argv += (
+            "-mode",
+            "manual",
+            "-nodelay",
+            1,
+            "-interval",
+            20,
+            "-resend",
+            2,
+            "-nc",
+            1,
+            "-acknodelay",
+        )
+        env = {"KCPTUN_KEY": "sesame"}
+        client = start(stack, Named(build, tmp_path, "kcptun-client", *argv, env=env), "tcp", tcp)
+        apps.exchange(tcp, 300_000, 300_000, 2)
+        client.stop()
+    assert re.search(r"nodelay parameters: 1 20 2 1$", client.log(), re.M)
+    assert re.search(
+        r"stream opened in: 127\.0\.0\.1:\d+ out: 127\.0\.0\.1:%d\(\d+\)$" % udp, client.log(), re.M
+    )
+
+
+def test_json_counts_more(build: Path, tmp_path: Path, stack: ExitStack, theirs: None) -> None:
+    """The file over the command line over the environment; keys in any case; quiet is quiet."""
+    udp, tcp = peers.free_port(), peers.free_port()
+    file = write_json(
+        tmp_path / "client.json", KEY="sesame", SmuxVer=1, quiet=True, nosuch=[1], mtu=None
+    )
+    with apps.Service(apps.duplex) as target:
+        argv = ("-l", f":{udp}", "-t", target.address, "-key", "sesame")
+        start(stack, their_end(tmp_path, "server", *argv), "udp", udp)
+        argv = (
+            "-l",
+            f"127.0.0.1:{tcp}",
+            "-r",
+            f"127.0.0.1:{udp}",
+            "-key",
+            "wrong",
+            "-smuxver",
+            2,
+            "-c",
+            file,
+        )
+        env = {"KCPTUN_KEY": "wrong, too"}
+        client = start(stack, Named(build, tmp_path, "kcptun-client", *argv, env=env), "tcp", tcp)
+        apps.exchange(tcp, 100_000, 100_000, 3)
+        client.stop()
+    assert "nosuch: unknown key" in client.log()
+    assert "stream opened" not in client.log()
+    assert "mtu: 1350" in client.log()
+
+
+# --- help, mistakes
+
+
+def test_help_and_version(build: Path, tmp_path: Path) -> None:
+    for words in (["-h"], ["--help"], ["help"], ["h"]):
+        done = run(build, tmp_path, "kcptun-server", *words)
+        assert done.returncode == 0 and "--target value, -t value" in done.stdout
+    for words in (["-v"], ["--version"]):
+        done = run(build, tmp_path, "kcptun-client", *words)
+        assert done.returncode == 0
+        assert re.fullmatch(r"kcptun version \d\S*\n", done.stdout)
+
+
+def test_their_options_are_ours(build: Path, tmp_path: Path, theirs: None) -> None:
+    """Each option of the packaged programs' help is in ours, with its short form."""
+    for role in ("client", "server"):
+        help_text = subprocess.run(
+            [f"/usr/bin/kcptun-{role}", "-h"], capture_output=True, text=True, check=False
+        ).stdout
+        ours = run(build, tmp_path, f"kcptun-{role}", "-h").stdout
+        options = re.findall(r"^ +(--\w+)(?: value)?(?:, (--?\w+))?", help_text, re.M)
+        assert len(options) >= 25
+        for name, alias in options:
+            line = re.search(rf"^ +{name}\b.*$", ours, re.M)
+            assert line and alias in line.group(), f"{role}: {name} {alias}"
+
+
+@pytest.mark.parametrize(
+    "args, status, says",
+    [
+        (["-bogus"], USAGE, "Incorrect Usage. "),
+        (["-mtu", "x"], USAGE, "Incorrect Usage. "),
+        (
+            ["-l", ":1", "-localaddr", ":2"],
+            USAGE,
+            "Cannot use two forms of the same flag: l localaddr",
+        ),
+        (["-c", "/nonexistent.json"], REFUSED, "/nonexistent.json: No such file"),
+        (["-conn", "0"], REFUSED, "conn: '0'"),
+        (["-ds", "200", "-ps", "100"], REFUSED, "together up to 256"),
+        (["-keepalive", "30"], REFUSED, "keepalive: '30'"),
+        (["-crypt", "aes-256"], REFUSED, "crypt: 'aes-256'"),
+        (["-smuxver", "3"], REFUSED, "smuxver: '3'"),
+        (["-log", "/nonexistent/x.log"], REFUSED, "/nonexistent/x.log"),
+    ],
+)
+def test_refused(build: Path, tmp_path: Path, args: list[str], status: int, says: str) -> None:
+    done = run(build, tmp_path, "kcptun-client", *args)
+    assert done.returncode == status and says in done.stdout + done.stderr
+
+
+def test_taken_port(build: Path, tmp_path: Path) -> None:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen()
+        done = run(build, tmp_path, "kcptun-client", "-l", "127.0.0.1:%d" % s.getsockname()[1])
+    assert done.returncode == REFUSED and "in use" in done.stderr
+
+
+# --- files
+
+
+def three_ports() -> int:
+    """The first of three free ones in a row."""
+    while True:
+        port = peers.free_port()
+        try:
+            for more in (1, 2):
+                with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
+                    s.bind(("::", port + more))
+        except OSError:
+            continue
+        return port
+
+
+EXAMPLE = {
+    **{"key": "PASSWORD", "crypt": "aes-128", "qpp": True, "qpp-count": 61, "mode": "fast3"},
+    **{"mtu": 1400, "ratelimit": 104857600, "sndwnd": 2048, "rcvwnd": 2048, "datashard": 10},
+    **{"parityshard": 3, "dscp": 46, "nocomp": True, "acknodelay": False, "nodelay": 1},
+    **{"interval": 40, "resend": 2, "nc": 1, "sockbuf": 16777217, "smuxver": 2},
+    **{"smuxbuf": 16777217, "streambuf": 2097152, "keepalive": 10, "pprof": False},
+    **{"quiet": False, "tcp": False},
+}
+
+
+def test_examples(build: Path, tmp_path: Path, stack: ExitStack) -> None:
+    """The example files of kcptun's last tree, but for their ports: they start and carry."""
+    udp, tcp = three_ports(), peers.free_port()
+    with apps.Service(apps.duplex) as target:
+        file = write_json(
+            tmp_path / "server.json", **EXAMPLE, listen=f":{udp}-{udp + 2}", target=target.address
+        )
+        ports = (udp, udp + 1, udp + 2)
+        server = start(stack, Named(build, tmp_path, "kcptun-server", "-c", file), "udp", *ports)
+        mine = {**EXAMPLE, "ratelimit": 1048576, "sndwnd": 128, "rcvwnd": 1024, "autoexpire": 300}
+        del mine["pprof"]
+        file = write_json(
+            tmp_path / "client.json",
+            **mine,
+            localaddr=f":{tcp}",
+            remoteaddr=f"127.0.0.1:{udp}-{udp + 2}",
+        )
+        client = start(stack, Named(build, tmp_path, "kcptun-client", "-c", file), "tcp", tcp)
+        apps.exchange(tcp, 200_000, 200_000, 4)
+        client.stop()
+        server.stop()
+    assert "nodelay parameters: 1 10 2 1" in client.log()  # fast3's, not the file's
+    assert "scavengettl: longer than autoexpire" in client.log()
+
+
+@pytest.mark.parametrize("role", ["server", "client"])
+def test_convert(build: Path, tmp_path: Path, role: str) -> None:
+    """What kcptunctl prints is a configuration for kcptund, of the same tunnel."""
+    own = {"listen": ":4000-4002"} if role == "server" else {"localaddr": ":4000", "conn": 3}
+    file = write_json(tmp_path / "my vps.json", **{**EXAMPLE, **own}, snmplog="/tmp/x-2006.csv")
+    ctl = str(build / "tools/kcptunctl")
+    done = subprocess.run([ctl, "convert", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"[{role} my-vps]" in done.stdout and "key = PASSWORD" in done.stdout
+    conf = tmp_path / "k.ini"
+    conf.touch(0o600)
+    conf.write_text(done.stdout)
+    printed = subprocess.run(
+        [str(build / "daemon/kcptund"), "-c", str(conf), "-T", "--show-secrets"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert printed.returncode == 0, printed.stderr
+    for line in (
+        "mtu = 1400",
+        "sndwnd = 2048",
+        "qppcount = 61",
+        "mode = fast3",
+        "snmplog = /tmp/x-2006.csv",
+    ):
+        assert line in printed.stdout.splitlines()
+
+
+def test_convert_asks(build: Path, tmp_path: Path) -> None:
+    """A file of either role has to be told; a wrong one is refused."""
+    ctl = str(build / "tools/kcptunctl")
+    file = write_json(tmp_path / "x.json", key="sesame")
+    done = subprocess.run([ctl, "convert", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "--server or --client" in done.stderr
+    done = subprocess.run(
+        [ctl, "convert", str(file), "--client"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and "[client x]" in done.stdout
+    file = write_json(tmp_path / "y.json", conn=0)
+    done = subprocess.run([ctl, "convert", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "conn" in done.stderr and not done.stdout
+
+
+# --- statistics and signals
+
+
+def test_statistics(build: Path, tmp_path: Path, stack: ExitStack, theirs: None) -> None:
+    """The file has the header that the packaged program writes, the line for SIGUSR1 its counters,
+    and the date is in the file's name alone. Both ends count the same bytes."""
+    udp, tcp = peers.free_port(), peers.free_port()
+    year = time.strftime("%Y")
+    logs = tmp_path / "d2006"
+    logs.mkdir()
+    with apps.Service(apps.echo) as target:
+        argv = (
+            "-l",
+            f":{udp}",
+            "-t",
+            target.address,
+            "-key",
+            "k",
+            "-snmplog",
+            f"{logs}/ours-2006.csv",
+        )
+        server = start(
+            stack, Named(build, tmp_path, "kcptun-server", *argv, "-snmpperiod", 1), "udp", udp
+        )
+        argv = ("-l", f"127.0.0.1:{tcp}", "-r", f"127.0.0.1:{udp}", "-key", "k")
+        argv += ("-snmplog", f"{logs}/theirs-2006.csv", "-snmpperiod", 1)
+        client = start(stack, their_end(tmp_path, "client", *argv), "tcp", tcp)
+        with apps.connect(tcp) as s:
+            apps.ask(s)
+        ours, theirs_ = logs / f"ours-{year}.csv", logs / f"theirs-{year}.csv"
+        for path in (ours, theirs_):
+            peers.wait_for(
+                f"rows in {path}", lambda p=path: p.exists() and p.read_text().count("\n") >= 3, 20
+            )
+        for end in (server, client):
+            end.signal(signal.SIGUSR1)
+            peers.wait_for("the line", lambda e=end: "KCP SNMP:&{" in e.log(), 10)
+        assert server.running()
+        server.stop()
+    rows, their_rows = ours.read_text().splitlines(), theirs_.read_text().splitlines()
+    assert rows[0] == their_rows[0]
+    assert [len(r.split(",")) for r in rows] == [25] * len(rows)
+    assert sum(r.startswith("Unix") for r in rows) == 1
+    ours_said, theirs_said = (
+        dict(p.split(":") for p in re.search(r"KCP SNMP:&\{(.*)\}", e.log()).group(1).split())
+        for e in (server, client)
+    )
+    assert list(ours_said) == list(theirs_said)
+    assert ours_said["PassiveOpens"] == theirs_said["ActiveOpens"] == "1"
+    assert ours_said["MaxConn"] == theirs_said["MaxConn"] == "1"
+    assert ours_said["BytesReceived"] == theirs_said["BytesSent"]
+    assert ours_said["BytesSent"] == theirs_said["BytesReceived"]
+
+
+def test_file_of_theirs_goes_on(build: Path, tmp_path: Path, stack: ExitStack) -> None:
+    """A file that a late kcptun began keeps its columns."""
+    file = tmp_path / "s.csv"
+    names = "Unix,BytesSent,BytesReceived,MaxConn,ActiveOpens,PassiveOpens,CurrEstab,InErrs,"
+    names += "InCsumErrors,KCPInErrors,InPkts,OutPkts,InSegs,OutSegs,InBytes,OutBytes,"
+    names += "RetransSegs,FastRetransSegs,EarlyRetransSegs,LostSegs,"
+    names += (
+        "RepeatSegs,FECFullShards,FECParityShards,FECErrs,FECRecovered,FECShardSet,FECShardMin,"
+    )
+    names += "RingBufferSndQueue,RingBufferRcvQueue,RingBufferSndBuffer,OOBPackets"
+    file.write_text(names + "\n")
+    udp = peers.free_port()
+    argv = ("-l", f":{udp}", "-snmplog", "s.csv", "-snmpperiod", 1)
+    server = start(stack, Named(build, tmp_path, "kcptun-server", *argv, cwd=tmp_path), "udp", udp)
+    peers.wait_for("a row", lambda: file.read_text().count("\n") >= 2, 20)
+    server.stop()
+    assert len(file.read_text().splitlines()[1].split(",")) == 31
+
+
+def test_end_is_prompt(build: Path, tmp_path: Path, stack: ExitStack) -> None:
+    """SIGTERM and SIGINT end it at once, with a stream open."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        udp, tcp = peers.free_port(), peers.free_port()
+        with apps.Service(apps.echo) as target:
+            argv = ("-l", f":{udp}", "-t", target.address)
+            server = start(stack, Named(build, tmp_path, "kcptun-server", *argv), "udp", udp)
+            argv = ("-l", f"127.0.0.1:{tcp}", "-r", f"127.0.0.1:{udp}")
+            client = start(stack, Named(build, tmp_path, "kcptun-client", *argv), "tcp", tcp)
+            with apps.connect(tcp) as s:
+                apps.ask(s)
+                for end in (client, server):
+                    end.signal(number)
+                    assert end.wait(8) == 0
+                    end.check_log()
+
+
+def test_hangup_reads_again(build: Path, tmp_path: Path, stack: ExitStack) -> None:
+    """SIGHUP opens the log again, and takes over what the file says now."""
+    udp, log = peers.free_port(), tmp_path / "server-2006.txt"
+    keys = {"listen": f"127.0.0.1:{udp}", "key": "k", "log": str(log), "target": "127.0.0.1:1"}
+    file = write_json(tmp_path / "s.json", **keys)
+    server = start(stack, Named(build, tmp_path, "kcptun-server", "-c", file), "udp", udp)
+    peers.wait_for("the log", lambda: log.exists() and "is ready" in log.read_text(), 10)
+    log.rename(tmp_path / "old.txt")
+    write_json(file, **{**keys, "target": "127.0.0.1:2"})
+    server.signal(signal.SIGHUP)
+    peers.wait_for("a new log", lambda: log.exists() and "1 changed" in log.read_text(), 10)
+    write_json(file, **{**keys, "conn": 0, "mtu": "x"})
+    server.signal(signal.SIGHUP)
+    peers.wait_for(
+        "a refusal", lambda: "mtu: text; accepted: a whole number" in log.read_text(), 10
+    )
+    assert server.running()
+    server.stop()
+
+
+# --- the pool
+
+
+def opened(server: Any) -> int:
+    return server.log().count("remote address: ")
+
+
+def test_pool(build: Path, tmp_path: Path, stack: ExitStack, theirs: None) -> None:
+    """Connections go around the sessions, which come up one by one."""
+    udp, tcp = peers.free_port(), peers.free_port()
+    with apps.Service(apps.echo) as target:
+        server = start(
+            stack, their_end(tmp_path, "server", "-l", f":{udp}", "-t", target.address), "udp", udp
+        )
+        argv = ("-l", f"localhost:{tcp}", "-r", f"127.0.0.1:{udp}", "-conn", 3, "-smuxver", 1)
+        client = start(stack, Named(build, tmp_path, "kcptun-client", *argv), "tcp", tcp)
+        for n, sessions in enumerate((1, 2, 3, 3, 3, 3), 1):
+            with apps.connect(tcp) as s:
+                apps.ask(s)
+            assert opened(server) == sessions, f"connection {n}"
+        client.stop()
+    ends = re.findall(r"stream opened in: ([\d.:]+)\(", server.log())
+    assert ends[:3] == ends[3:6] and len(set(ends)) == 3
+
+
+def test_expiry(build: Path, tmp_path: Path, stack: ExitStack, theirs: None) -> None:
+    """After autoexpire a connection gets a new session; after scavengettl more the old one is
+    closed, whatever runs on it."""
+    udp, tcp = peers.free_port(), peers.free_port()
+    with apps.Service(apps.echo) as target:
+        server = start(
+            stack, their_end(tmp_path, "server", "-l", f":{udp}", "-t", target.address), "udp", udp
+        )
+        argv = ("-l", f"127.0.0.1:{tcp}", "-r", f"127.0.0.1:{udp}", "-smuxver", 1)
+        argv += ("-autoexpire", 2, "-scavengettl", 2)
+        client = start(stack, Named(build, tmp_path, "kcptun-client", *argv), "tcp", tcp)
+        with apps.connect(tcp, 20) as first:
+            apps.ask(first)
+            began = time.monotonic()
+            with apps.connect(tcp) as s:
+                apps.ask(s)
+            young = time.monotonic() - began < 1.5
+            assert not young or opened(server) == 1
+            time.sleep(max(0.0, 2.2 - (time.monotonic() - began)))
+            with apps.connect(tcp) as s:
+                apps.ask(s)
+            assert opened(server) == 2
+            with pytest.raises(OSError):
+                if not first.recv(1):
+                    raise ConnectionResetError
+            assert time.monotonic() - began > 3.5
+        client.stop()
+
+
+# --- the documents
+
+
+@pytest.mark.parametrize("role", ["server", "client"])
+def test_documents(build: Path, tmp_path: Path, role: str) -> None:
+    """The man page and the table of options leave nothing out that the help lists."""
+    top = Path(__file__).parents[2]
+    page = (top / "packaging/man/kcptun-client.1").read_text().replace("\\-", "-")
+    table = (top / "docs/kcptun-compat.md").read_text()
+    text = run(build, tmp_path, f"kcptun-{role}", "-h").stdout
+    options = re.findall(r"^ +--([\w]+)\b", text, re.M)
+    assert len(options) > 25
+    for name in options:
+        assert re.search(rf"(?<!\w)--?{name}\b", page), name
+        assert f"`{name}`" in table, name
