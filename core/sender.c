@@ -12,9 +12,14 @@ enum { /* microseconds */
        ACK_GAP_MAX = 50 * 1000,
        URGENT = 2, /* transmissions of one probe */
        DEAF_AFTER = 2, /* probes */
+       PARITY_US = 30 * 1000 * 1000,
+       PARITY_SOME = 2,
+       WINDOW_BDPS = 3, /* a window of so many keeps up with what holes cost */
+       DGRAM = 1400, /* bytes, where the exact size does not matter */
 };
 
-#define PARITY_LOSS 0.002
+#define PARITY_LOSS     0.002 /* less needs none; */
+#define PARITY_LOSS_ALL 0.02 /* up to this, PARITY_SOME do */
 
 static bool may_send(void *ctx, uint32_t len)
 {
@@ -171,18 +176,46 @@ void sender_end_flush(struct sender *s, bool more)
 {
     s->urgent = 0;
     s->paced = s->paced && (more || arq_waits(s->p.arq));
-    if (more && !arq_has_room(s->p.arq))
+    if (more && !arq_has_room(s->p.arq)) {
         s->wnd_limited = true;
+        s->wnd_closed = s->now;
+    }
     if ((!more && !arq_waits(s->p.arq)) || (more && !arq_has_room(s->p.arq)))
         s->limited_until = s->delivered + MAX(s->inflight, 1);
 }
 
-bool sender_wants_parity(const struct sender *s)
+/* The peer's window was closed by holes, and is smaller than what they take to fill. Parity that works opens it again, so
+ * that counts for a while. */
+bool sender_is_short_of_window(const struct sender *s)
+{
+    uint64_t wnd = MIN(arq_knobs(s->p.arq)->snd_wnd, arq_state(s->p.arq)->rmt_wnd);
+
+    return (sender_is_cramped(s) || s->now < s->parity_until) &&
+           wnd * DGRAM * 1000000 < sender_bwe(s) * s->min_rtt * WINDOW_BDPS;
+}
+
+/* The application leaves half of the path to us. */
+static bool is_light(const struct sender *s)
 {
     uint64_t us = SENDER_THIN_US + (s->now - s->sent_since), room = sender_bwe(s) * us / 1000000;
 
-    return s->limited_until && !sender_is_thin(s) && s->sent[0] + s->sent[1] < room / 2 &&
-           sender_loss(s) >= PARITY_LOSS;
+    return s->limited_until && !s->wnd_limited && !sender_is_thin(s) && s->sent[0] + s->sent[1] < room / 2;
+}
+
+/* What parity repairs is not seen as lost, so a look without it is taken now and then. */
+unsigned sender_parity(struct sender *s, unsigned data, unsigned most)
+{
+    unsigned n;
+    bool room = sender_is_short_of_window(s) || is_light(s);
+
+    if (room && sender_loss(s) >= PARITY_LOSS) {
+        n = sender_loss(s) < PARITY_LOSS_ALL ? MIN(most, PARITY_SOME) : most;
+        s->parity = s->now < s->parity_until ? MAX(s->parity, n) : n;
+        s->parity_until = s->now + PARITY_US;
+    }
+    n = room && s->now < s->parity_until ? s->parity : 0;
+    s->parity_share = (double)n / data;
+    return n;
 }
 
 void sender_charge(struct sender *s, size_t bytes)
@@ -196,6 +229,11 @@ void sender_sent(struct sender *s, size_t bytes)
 
     s->thin.spent = 0;
     sender_thin_earn(s, bytes - copies);
+}
+
+void sender_peer_is_ours(struct sender *s)
+{
+    s->acks_all = true;
 }
 
 void sender_back_loss(struct sender *s, double loss)

@@ -31,12 +31,15 @@ void sender_begin_flush(struct sender *s, struct tick now, uint64_t most, bool c
 void sender_end_flush(struct sender *s, bool more);
 /* The application, not the path, sets the rate, and it is small. */
 bool sender_is_thin(const struct sender *s);
-/* There is room for parity, and loss for it to repair. */
-bool sender_wants_parity(const struct sender *s);
+/* How many parity packets of a group of `data`, `most` at the most, are worth sending: if there is room for them and loss to
+ * repair. */
+unsigned sender_parity(struct sender *s, unsigned data, unsigned most);
 /* Bytes beside the segments (parity) that take part in the rate. */
 void sender_charge(struct sender *s, size_t bytes);
 /* Bytes of all datagrams that left since the last call. */
 void sender_sent(struct sender *s, size_t bytes);
+/* The peer is our own kind, which acknowledges each transmission of a thin flow. */
+void sender_peer_is_ours(struct sender *s);
 /* What the peer's sequence numbers show of the way here: the share of its datagrams that is lost. */
 void sender_back_loss(struct sender *s, double loss);
 /* When the next flush has something to do by the clock; TICK_NEVER. */

@@ -6,7 +6,7 @@
 enum { /* microseconds unless said otherwise */
        RTT_FLOOR = 4000, /* shorter paths are treated as this long: what is shorter is noise of timers */
        SAMPLE_MIN = 2000, /* least time a rate is measured over */
-       REO_THIN = 3000, /* least allowance for reordering while a lost message makes others wait */
+       REO_SHORT = 3000, /* least allowance for reordering where a hole makes others wait */
        REO_MAX = 1000 * 1000,
        RTT_GUESS = 100 * 1000, /* before the first sample */
        QUEUE_STARTUP = 15000, /* ends start-up */
@@ -140,12 +140,17 @@ static void note_recent(struct sender *s, uint64_t rtt)
     s->recent[0] = s->recent[0] ? MIN(s->recent[0], rtt) : rtt;
 }
 
-/* Without evidence of reordering: wide while others fill the wait, narrow while a lost message makes others wait. */
+bool sender_is_cramped(const struct sender *s)
+{
+    return s->wnd_closed && s->now - s->wnd_closed < 2 * path_rtt(s);
+}
+
+/* Without evidence of reordering: wide while others fill the wait, narrow while a hole makes others wait. */
 static uint64_t reo_floor(const struct sender *s)
 {
     if (!s->min_rtt)
         return 10000;
-    return sender_is_thin(s) ? REO_THIN : MAX(s->min_rtt / 4, 1000);
+    return sender_is_thin(s) || sender_is_cramped(s) ? REO_SHORT : MAX(s->min_rtt / 4, 1000);
 }
 
 uint64_t sender_reo(const struct sender *s)
@@ -448,7 +453,7 @@ void sender_model_step(struct sender *s)
         end_round(s);
     step_phase(s);
     s->gain = gain_of(s);
-    s->rate = (uint64_t)(s->gain * (double)sender_bwe(s));
+    s->rate = (uint64_t)(s->gain * (1 + s->parity_share) * (double)sender_bwe(s));
     s->cwnd = window_of(s);
     if (s->phase == SENDER_STARTUP || !s->known) { /* what was asked of the path so far says little of it */
         s->rate = MAX(s->rate, (uint64_t)FIRST_RATE);

@@ -68,6 +68,7 @@ struct thin_copy {                /* a segment to be sent again soon */
     uint64_t due, from;           /* leaves then; or from then on with something else */
     uint64_t overdue;             /* begins anew then */
     uint32_t sn, bytes, left, nth;
+    bool repair;                  /* not of a thin flow: beyond its budget */
 };
 
 struct sender {
@@ -135,6 +136,10 @@ struct sender {
     uint64_t cwnd, rate;          /* bytes; bytes a second */
     uint64_t most;                /* bytes this flush may still send */
     uint64_t sent[2], sent_since; /* bytes in this and the last THIN_US */
+    uint64_t parity_until;        /* it goes on till then, though nothing looks lost ... */
+    double parity_share;          /* parity for each packet now */
+    unsigned parity;              /* ... with so many of a group */
+    uint64_t wnd_closed;          /* when the peer's window last held something back; 0: never */
     bool paced, wnd_limited;      /* the pacer put something off; the peer's window did */
     struct thin {
         struct thin_copy v[64];
@@ -146,6 +151,7 @@ struct sender {
     } thin;
     double back_loss;             /* of the way back, as the peer's sequence numbers show it */
     bool back_known;
+    bool acks_all;                /* each transmission of a thin flow is acknowledged by itself */
     unsigned urgent;              /* transmissions that wait for nothing */
     uint64_t t_progress;          /* last sign that what flies arrives */
     unsigned n_probes;            /* probe timeouts since */
@@ -168,7 +174,7 @@ void sender_rec_ack(void *ctx, uint32_t sn, uint32_t ts, uint32_t tag, unsigned 
 void sender_rec_covered(void *ctx, uint32_t sn, uint32_t tag);
 
 /* sender_thin.c */
-void sender_thin_sent(struct sender *s, uint32_t sn, uint32_t bytes); /* no copy: the segment's first, or a repair */
+void sender_thin_sent(struct sender *s, uint32_t sn, uint32_t bytes, unsigned lost); /* no copy: the segment's first, or a repair */
 void sender_thin_flush(struct sender *s, bool company); /* what is due now; company: something leaves anyway */
 uint64_t sender_thin_due(const struct sender *s); /* us; UINT64_MAX: no copy waits */
 void sender_thin_earn(struct sender *s, size_t bytes);
@@ -181,6 +187,8 @@ void sender_model_rtt(struct sender *s, uint64_t rtt); /* one sample for each da
 void sender_model_rate(struct sender *s); /* sample from in.best */
 void sender_model_step(struct sender *s); /* phases, rate and window, after news or time */
 void sender_model_late(struct sender *s, uint64_t late, unsigned weight); /* how far behind something arrived */
+bool sender_is_cramped(const struct sender *s); /* the peer's window, not the path, limits us: holes hold it up */
+bool sender_is_short_of_window(const struct sender *s); /* ... and it is smaller than what holes take to fill */
 uint64_t sender_reo(const struct sender *s); /* us that a later transmission may arrive earlier */
 uint64_t sender_queue(const struct sender *s); /* us of queue now, as far as it may be ours */
 uint64_t sender_queue_at(const struct sender *s, uint64_t t_sent);

@@ -67,6 +67,16 @@ static uint32_t since(uint64_t now, uint64_t then)
     return (uint32_t)MIN(now - then, (uint64_t)UINT32_MAX);
 }
 
+/* How many transmissions of a segment are known to be lost; r: the last. */
+static unsigned times_lost(const struct sender *s, const struct sender_rec *r)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; r && i < SENDER_CHAIN_MAX; i++, r = rec_of(s, r->older, r->sn))
+        n += r->state == REC_LOST;
+    return n;
+}
+
 uint32_t sender_rec_sent(void *ctx, const struct arq_sent *a, uint32_t tag)
 {
     struct sender *s = ctx;
@@ -79,7 +89,7 @@ uint32_t sender_rec_sent(void *ctx, const struct arq_sent *a, uint32_t tag)
     s->urgent -= s->urgent > 0;
     r = rec_of(s, tag, a->sn);
     if (!r || r->state != REC_FLYING) /* no copy */
-        sender_thin_sent(s, a->sn, (uint32_t)bytes);
+        sender_thin_sent(s, a->sn, (uint32_t)bytes, times_lost(s, r));
     if (!make_room(s))
         return tag;
     if (!s->n_flying)

@@ -10,6 +10,7 @@ enum {
     NEXT_US = 20000, /* from one copy to the next, ... */
     JOIN_US = 3000, /* ... which joins a datagram that leaves sooner anyway, if the one before is so old */
     OVERDUE_US = 30000,
+    REPAIR_COPIES = 3,
     COPIES_MAX = 4,
     FATES_MIN = 20, /* before these we know nothing */
     FATES = 256, /* memory of the loss estimate, halved when full */
@@ -26,7 +27,8 @@ bool sender_is_thin(const struct sender *s)
 }
 
 /* Own acknowledgements that never came tell the loss of both ways together; what the peer's sequence numbers show of the
- * way back is taken out, and if they show nothing, both are taken to be alike. */
+ * way back is taken out, and if they show nothing, both are taken to be alike. A kcptun leaves most of them out: there only
+ * what had to be sent again tells. */
 double sender_thin_loss(const struct sender *s)
 {
     double both;
@@ -34,6 +36,8 @@ double sender_thin_loss(const struct sender *s)
     if (s->thin.fates < FATES_MIN)
         return 0;
     both = (double)s->thin.missing / s->thin.fates;
+    if (!s->acks_all)
+        return both;
     if (s->back_known)
         return MAX(0, 1 - (1 - both) / (1 - MIN(s->back_loss, 0.9)));
     return 1 - sqrt(1 - both);
@@ -41,7 +45,7 @@ double sender_thin_loss(const struct sender *s)
 
 double sender_loss(const struct sender *s)
 {
-    return s->limited_until && s->thin.fates >= FATES_MIN ? sender_thin_loss(s) : s->loss.p;
+    return s->thin.fates >= FATES_MIN && (!s->loss.known || sender_is_thin(s)) ? sender_thin_loss(s) : s->loss.p;
 }
 
 /* Looks at what was sent long enough ago for its own acknowledgement to be here. */
@@ -57,7 +61,7 @@ static void learn(struct sender *s)
 
         if (!(r->flags & REC_LIMITED) || r->older) /* of what comes again, not all is acknowledged */
             continue;
-        t->missing += !(r->flags & REC_OWN_ACK);
+        t->missing += s->acks_all ? !(r->flags & REC_OWN_ACK) : r->state == REC_LOST;
         if (++t->fates >= FATES) {
             t->fates /= 2;
             t->missing /= 2;
@@ -90,18 +94,23 @@ static void begin(const struct sender *s, struct thin_copy *c, unsigned left)
     c->from = left ? s->now + JOIN_US : c->overdue;
 }
 
-void sender_thin_sent(struct sender *s, uint32_t sn, uint32_t bytes)
+/* Copies of what leaves now. Where holes hold up the peer's window, what was lost more than once gets some, too. */
+static unsigned copies_of(const struct sender *s, unsigned lost)
+{
+    lost += sender_is_short_of_window(s);
+    if (lost > 1 && (sender_is_cramped(s) || sender_is_short_of_window(s)))
+        return MIN(lost - 1, REPAIR_COPIES);
+    return s->p.redundancy > 1 && sender_is_thin(s) ? copies_wanted(s) : 0;
+}
+
+void sender_thin_sent(struct sender *s, uint32_t sn, uint32_t bytes, unsigned lost)
 {
     struct thin *t = &s->thin;
-    unsigned n;
+    unsigned n = t->n < LEN(t->v) ? copies_of(s, lost) : 0;
 
-    if (t->n == LEN(t->v) || s->p.redundancy <= 1 || !sender_is_thin(s))
-        return;
-    n = copies_wanted(s);
     if (!n)
         return;
-    t->v[t->n].sn = sn;
-    t->v[t->n].bytes = bytes;
+    t->v[t->n] = (struct thin_copy){.sn = sn, .bytes = bytes, .repair = lost > 0};
     begin(s, &t->v[t->n++], n);
 }
 
@@ -113,10 +122,12 @@ static bool copy(struct sender *s, struct thin_copy *c, bool company)
     struct thin *t = &s->thin;
 
     /* the first copies of what follows matter more than the last ones of this; what is overdue matters most */
-    if ((c->left && t->tokens < (int64_t)cost * ++c->nth) || !arq_again(s->p.arq, c->sn))
+    if (!c->repair && c->left && t->tokens < (int64_t)cost * ++c->nth)
         return false;
-    t->tokens -= cost;
-    t->spent += cost;
+    if (!arq_again(s->p.arq, c->sn))
+        return false;
+    t->tokens -= c->repair ? 0 : cost;
+    t->spent += c->repair ? 0 : cost;
     s->urgent++;
     s->n.copies++;
     return true;
@@ -135,7 +146,7 @@ void sender_thin_flush(struct sender *s, bool company)
             bool late = !c.left, sent = copy(s, &c, company);
 
             company = company || sent;
-            if (!sent && late)
+            if (late ? !sent : c.repair && (!sent || c.left == 1))
                 continue;
             if (late) {
                 begin(s, &c, MIN(copies_wanted(s), 2u));

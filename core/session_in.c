@@ -97,6 +97,8 @@ static void segs_in(struct session *s, struct bytes segs, unsigned flags, struct
         stat_add(&s->p.stats->kcp_in_errors, 1);
     if (!s->sender)
         return;
+    if (smux_peer_is_ours(s->smux))
+        sender_peer_is_ours(s->sender);
     sender_end_input(s->sender);
     session_ack_heard(s, now);
 }

@@ -133,21 +133,28 @@ static struct fec_encoder *encoder(const struct session *s)
     return s->fec_differs && !smux_peer_is_ours(s->smux) ? NULL : s->enc;
 }
 
-/* With a sender: parity over a group that took long to fill repairs later than anything else would. */
-static bool parity_pays(const struct session *s)
+/* Parity packets for the group just completed. A group that took long to fill repairs later than anything else would. */
+static unsigned parity_wanted(struct session *s, bool pause)
 {
-    return tick_since_us(s->now, s->group_began) < PARITY_WITHIN_US && sender_wants_parity(s->sender);
+    unsigned n = fec_encoder_parities(s->enc) - s->p.fec_unsent;
+    bool known = s->fec_agrees || smux_peer_is_ours(s->smux);
+
+    if (pause || !known)
+        return 0;
+    if (!s->sender)
+        return n;
+    return tick_since_us(s->now, s->group_began) < PARITY_WITHIN_US
+               ? sender_parity(s->sender, fec_encoder_data(s->enc), n)
+               : 0;
 }
 
 static void add_parity(struct session *s, struct packet_batch *out, void *to, bool pause)
 {
     size_t body = fec_encoder_parity_len(s->enc), len = s->p.head + body + s->p.tail;
-    unsigned n = fec_encoder_parities(s->enc) - s->p.fec_unsent;
+    unsigned n = parity_wanted(s, pause);
     uint8_t *rows[SHARD_MAX_N];
 
-    bool known = s->fec_agrees || smux_peer_is_ours(s->smux);
-
-    if (pause || !n || !known || (s->sender && !parity_pays(s))) {
+    if (!n) {
         fec_encoder_skip(s->enc);
         return;
     }

@@ -97,7 +97,14 @@ static void run(uint64_t seed, double sum[])
         f[i].apps = (unsigned)arg(key, APP_BULK);
         snprintf(key, sizeof key, "start%u", i);
         f[i].start_us = (uint64_t)(arg(key, 0) * 1e6);
+        f[i].kcptun = arg("kcptun", 0) > 0;
+        f[i].kp = kcptun_peer_defaults(arg("tick", 10) > 10 ? "fast" : "fast3");
+        f[i].kp.rcv_wnd = (uint32_t)arg("rcvwnd", 4096);
+        f[i].kp.snd_wnd = (uint32_t)arg("rcvwnd", 4096);
+        f[i].kp.smux_ver = (uint8_t)arg("smux", 1);
+        f[i].kp.newest = arg("newest", 0) > 0;
         for (unsigned k = 0; k < 2; k++) {
+            f[i].sp[k].smux_ver = arg("kcptun", 0) > 0 ? f[i].kp.smux_ver : 2;
             f[i].sp[k].fec_data = (uint16_t)arg("fec", 10);
             f[i].sp[k].redundancy = (uint32_t)arg("red", 3);
             f[i].sp[k].adaptive = arg("auto", 1) != 0;

@@ -7,14 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TAG = 4, WIRE_HEADERS = 28, LINK_MEMORY = 64 << 20, SEGMENT = 1298 };
+enum { TAG = 4, HEAD = 20, WIRE_HEADERS = 28, LINK_MEMORY = 64 << 20, SEGMENT = 1298 };
 
 struct session_params traffic_session(bool client)
 {
     return (struct session_params){
         .client = client,
         .mtu = 1350,
-        .head = 20,
+        .head = HEAD,
         .snd_wnd = 32768,
         .rcv_wnd = 32768,
         .interval_ms = 10,
@@ -66,10 +66,16 @@ static uint64_t echo_every(const struct flow *f)
     return f->p.echo_every_us ? f->p.echo_every_us : 20000;
 }
 
-/* Messages that are due by now. The stream's first byte tells the server what it is for. */
+/* The first byte of a stream tells the server what it is for. */
+static uint8_t kind_of(unsigned app)
+{
+    return app == APP_ECHO ? 'e' : app == APP_DOWN ? 'd' : 'b';
+}
+
+/* Messages that are due by now. */
 static void send_echoes(struct flow *f)
 {
-    uint8_t msg[1500] = {APP_ECHO};
+    uint8_t msg[1500] = {kind_of(APP_ECHO)};
     uint64_t now = f->t->now.us;
 
     for (; f->next_echo_us <= now; f->next_echo_us += echo_every(f)) {
@@ -83,7 +89,7 @@ static void send_echoes(struct flow *f)
 static struct smux_stream *open_stream(struct flow *f, unsigned app)
 {
     struct smux_stream *st;
-    uint8_t kind = (uint8_t)app;
+    uint8_t kind = kind_of(app);
 
     assert_int_equal(smux_open(session_smux(f->node[0].s), &st), 0);
     if (app != APP_ECHO)
@@ -138,10 +144,10 @@ static void server_reads(struct flow *f, struct smux_stream *st)
             kind = v.p[0];
             smux_stream_set_ctx(st, (void *)(uintptr_t)kind);
         }
-        if (kind == APP_ECHO) {
+        if (kind == 'e') {
             assert_int_equal(smux_stream_write(st, v), 0);
             assert_int_equal(smux_settle(session_smux(f->node[1].s)), 0);
-        } else if (kind == APP_DOWN) {
+        } else if (kind == 'd') {
             f->server_bulk = st;
         } else {
             f->received += v.len;
@@ -173,21 +179,42 @@ static bool events(struct flow *f, unsigned side)
     return any;
 }
 
-static void send_batch(struct flow *f, unsigned side)
+static void put_on_way(struct flow *f, unsigned side, struct bytes dgram)
 {
     struct link *l = &f->t->way[side];
+    struct link_pkt *pkt = link_get(l);
+
+    assert_non_null(pkt);
+    put_le32(pkt->p, (uint32_t)(f - f->t->flow));
+    memcpy(pkt->p + TAG, dgram.p, dgram.len);
+    pkt->len = TAG + (uint32_t)dgram.len;
+    link_take(l, pkt, f->t->now);
+}
+
+static void send_batch(struct flow *f, unsigned side)
+{
     struct packet_batch *b = &f->node[side].batch;
 
-    for (unsigned i = 0; i < b->n; i++) {
-        struct link_pkt *pkt = link_get(l);
-
-        assert_non_null(pkt);
-        put_le32(pkt->p, (uint32_t)(f - f->t->flow));
-        memcpy(pkt->p + TAG, b->mem + b->v[i].off, b->v[i].len);
-        pkt->len = TAG + b->v[i].len;
-        link_take(l, pkt, f->t->now);
-    }
+    for (unsigned i = 0; i < b->n; i++)
+        put_on_way(f, side, bytes_of(b->mem + b->v[i].off, b->v[i].len));
     packet_batch_reset(b);
+}
+
+static void kcptun_turn(struct flow *f)
+{
+    struct node *n = &f->node[1];
+    struct tick now = f->t->now, at;
+    struct bytes dgram;
+
+    for (unsigned i = 0; i < n->n_got; i++)
+        kcptun_peer_input(n->k, bytes_of(n->got[i]->p + TAG, n->got[i]->len - TAG), now);
+    while (n->n_got)
+        link_put(&f->t->way[0], n->got[--n->n_got]);
+    while (kcptun_peer_poll(n->k, &dgram, now))
+        put_on_way(f, 1, dgram);
+    f->received = kcptun_peer_counts(n->k).received;
+    at = kcptun_peer_deadline(n->k);
+    n->due = tick_max(at, tick_add_us(now, 1));
 }
 
 static void turn(struct flow *f, unsigned side)
@@ -196,8 +223,12 @@ static void turn(struct flow *f, unsigned side)
     struct tick now = f->t->now, at;
     int r;
 
+    if (n->k) {
+        kcptun_turn(f);
+        return;
+    }
     for (unsigned i = 0; i < n->n_got; i++)
-        session_input(n->s, bytes_of(n->got[i]->p + TAG + 20, n->got[i]->len - TAG - 20), now);
+        session_input(n->s, bytes_of(n->got[i]->p + TAG + HEAD, n->got[i]->len - TAG - HEAD), now);
     events(f, side);
     do {
         assert_int_equal(session_end(n->s), SESSION_ALIVE);
@@ -224,6 +255,14 @@ static void start_flows(struct traffic *t)
             struct node *n = &f->node[k];
             struct session_params sp = f->p.sp[k];
 
+            n->due = t->now;
+            if (k && f->p.kcptun) {
+                f->p.kp.conv = session_conv(f->node[0].s);
+                f->p.kp.head = HEAD;
+                n->k = kcptun_peer_new(&f->p.kp, t->now);
+                assert_non_null(n->k);
+                continue;
+            }
             n->pool = buf_pool_new(PACKET_MTU_MAX, 0);
             assert_int_equal(packet_batch_init(&n->batch), 0);
             sp.conv = 0x1000 + (uint32_t)rng_next(&t->rng);
@@ -233,7 +272,6 @@ static void start_flows(struct traffic *t)
             sp.stats = &n->stats;
             n->s = session_new(&sp, t->now);
             assert_non_null(n->s);
-            n->due = t->now;
         }
     }
 }
@@ -322,6 +360,9 @@ void traffic_fini(struct traffic *t)
         for (unsigned k = 0; k < 2 && t->flow[i].node[0].s; k++) {
             struct node *n = &t->flow[i].node[k];
 
+            kcptun_peer_free(n->k);
+            if (n->k)
+                continue;
             session_free(n->s);
             assert_int_equal(buf_pool_in_use(n->pool), 0);
             buf_pool_free(n->pool);

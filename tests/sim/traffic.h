@@ -4,6 +4,7 @@
 #define SIM_TRAFFIC_H
 
 #include "core/session.h"
+#include "tests/sim/kcptun_peer.h"
 #include "tests/support/vectors.h"
 #include "tools/link_model.h"
 
@@ -21,13 +22,16 @@ enum {                            /* applications of a flow, as bits; the client
 
 struct flow_params {
     struct session_params sp[2];  /* of client and server; see traffic_session() */
+    bool kcptun;                  /* the server is the model of kcptun, with ... */
+    struct kcptun_peer_params kp; /* ... these; conv and head are filled in */
     unsigned apps;
     uint64_t start_us;
     uint32_t echo_bytes, echo_every_us; /* 0: 200 bytes, 20 ms */
 };
 
 struct node {                     /* one end of a flow */
-    struct session *s;
+    struct session *s;            /* NULL: not begun, or kcptun */
+    struct kcptun_peer *k;
     struct stats stats;
     struct buf_pool *pool;
     struct packet_batch batch;
