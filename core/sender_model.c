@@ -299,13 +299,14 @@ static uint64_t bdp(const struct sender *s)
 static uint64_t window_of(const struct sender *s)
 {
     uint64_t allow = MIN((uint64_t)20000, MAX(path_rtt(s) / 2, (uint64_t)5000)), lossy;
+    uint64_t gap = sender_bwe(s) * s->ack_gap / 1000000;
 
     if (!sender_bwe(s))
         return FIRST_WINDOW;
     if (s->phase == SENDER_STARTUP)
-        return 2 * bdp(s) + FIRST_WINDOW;
+        return 2 * bdp(s) + gap + FIRST_WINDOW;
     if (s->phase == SENDER_LEAP || is_aggressive(s))
-        return 2 * bdp(s) + 4 * DGRAM;
+        return 2 * bdp(s) + gap + 4 * DGRAM;
     if (s->phase == SENDER_PROBE_RTT)
         return bdp(s) / 2 + 4 * DGRAM;
     if (s->phase == SENDER_UP)
@@ -426,7 +427,7 @@ static void end_round(struct sender *s)
     note_excess(s);
     if (s->loss.all >= LOSS_BATCH)
         loss_est_batch(&s->loss);
-    if ((s->phase == SENDER_STARTUP || s->phase == SENDER_LEAP) && s->round_full) {
+    if (s->phase == SENDER_LEAP || (s->phase == SENDER_STARTUP && s->round_full)) {
         s->flat_rounds = bw >= s->full_bw + s->full_bw / 4 ? 0 : s->flat_rounds + 1;
         s->full_bw = s->flat_rounds ? s->full_bw : bw;
     }
