@@ -40,6 +40,8 @@ struct conf_profile {
     struct conf_secret key, oldkey;
     char *crypt;
     enum conf_mode mode;
+    bool pacing;                             /* of the other modes */
+    uint32_t redundancy;                     /* `auto` */
     uint32_t nodelay, interval, resend, nc;  /* as the mode sets them; `manual`: as given;
                                               * `auto`: 0 */
     uint32_t mtu, sndwnd, rcvwnd, datashard, parityshard, paritysend, dscp;

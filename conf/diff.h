@@ -25,7 +25,7 @@ void conf_diff_fini(struct conf_diff *d);
 
 /* Where a key of [global] that needs a restart differs, gives `to` the value of `runs`, and its name to names[]
  * (CONF_NAMES_MAX of room): what is compared next time is what runs. Count of names, -ENOMEM. */
-enum { CONF_NAMES_MAX = 80 };
+enum { CONF_NAMES_MAX = 96 };
 int conf_keep_unchangeable(struct conf_global *to, const struct conf_global *runs, const char *names[CONF_NAMES_MAX]);
 
 #endif

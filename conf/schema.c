@@ -109,9 +109,14 @@ const struct conf_key conf_keys[] = {
      "with qpp: number of pads, 512 bytes each; a prime of 7 or more is best"},
     {"qppgeneration", IN_BOTH, &conf_uint, P(qppgeneration), 1, 3, BOTH("3"), NULL, NEW,
      "with qpp: which of three algorithms. 1 = kcptun until 20251212, 2 = kcptun 20251219, 3 = later ones"},
-    {"mode", IN_BOTH, &conf_enum, P(mode), ANY, BOTH("fast"), modes, LIVE,
+    {"mode", IN_BOTH, &conf_enum, P(mode), ANY, BOTH("auto"), modes, LIVE,
      "auto measures the path, paces, and sends again what is lost; the others are kcptun's presets of nodelay, interval, "
      "resend and nc, and manual takes the four keys. From or to auto, a change counts for new sessions"},
+    {"pacing", IN_BOTH, &conf_bool, P(pacing), ANY, BOTH("false"), NULL, LIVE,
+     "other modes than auto: spread a window over the round-trip time instead of sending it in bursts; auto always does"},
+    {"redundancy", IN_BOTH, &conf_uint, P(redundancy), 1, 10, BOTH("3"), NULL, LIVE,
+     "mode auto: most bytes of a flow of small messages, as a multiple of what it needs, so that lost ones need not wait for "
+     "repair; 1 = nothing is sent twice"},
     {"nodelay", IN_BOTH, &conf_uint, P(nodelay), 0, 2, BOTH("0"), NULL, LIVE,
      "mode manual: retransmission timer, 0 = normal, 1 = eager, 2 = most eager"},
     {"interval", IN_BOTH, &conf_uint, P(interval), 10, 5000, BOTH("50"), NULL, LIVE,

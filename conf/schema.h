@@ -19,7 +19,7 @@ struct conf_key {
     const char *help;
 };
 
-enum { CONF_WHY_MAX = 256, CONF_KEYS_MAX = 80 };
+enum { CONF_WHY_MAX = 256, CONF_KEYS_MAX = 96 };
 
 struct conf_type {                /* base: the struct that the key's offsets are of */
     const char *name;             /* "uint", for help */

@@ -223,6 +223,11 @@ void sender_charge(struct sender *s, size_t bytes)
     pacer_charge(&s->pacer, bytes, s->rate, s->now);
 }
 
+void sender_set_redundancy(struct sender *s, uint32_t redundancy)
+{
+    s->p.redundancy = redundancy;
+}
+
 void sender_sent(struct sender *s, size_t bytes)
 {
     uint64_t copies = MIN(s->thin.spent, (uint64_t)bytes);
@@ -291,6 +296,8 @@ void sender_info(const struct sender *s, struct sender_info *out)
         .queue_us = (uint32_t)sender_queue(s),
         .inflight = s->inflight,
         .window = s->cwnd,
+        .parity = s->parity_share > 0 ? s->parity : 0,
+        .thin = sender_is_thin(s),
         .loss_ppm = (uint32_t)(sender_loss(s) * 1e6),
         .back_ppm = (uint32_t)(s->back_loss * 1e6),
     };

@@ -36,6 +36,7 @@ bool sender_is_thin(const struct sender *s);
 unsigned sender_parity(struct sender *s, unsigned data, unsigned most);
 /* Bytes beside the segments (parity) that take part in the rate. */
 void sender_charge(struct sender *s, size_t bytes);
+void sender_set_redundancy(struct sender *s, uint32_t redundancy);
 /* Bytes of all datagrams that left since the last call. */
 void sender_sent(struct sender *s, size_t bytes);
 /* The peer is our own kind, which acknowledges each transmission of a thin flow. */
@@ -59,6 +60,8 @@ struct sender_info {              /* for people */
     uint64_t rate, pacing;        /* bytes a second: what the path carries; what we send at now */
     uint32_t min_rtt_us, srtt_us, queue_us;
     uint64_t inflight, window;    /* bytes on the wire */
+    unsigned parity;              /* parity packets of a group sent now */
+    bool thin;
     uint32_t loss_ppm, back_ppm;  /* random loss on our way out, and on the way back (0: not known) */
 };
 void sender_info(const struct sender *s, struct sender_info *out);

@@ -144,6 +144,7 @@ struct sender {
     struct thin {
         struct thin_copy v[64];
         unsigned n;
+        uint64_t earned;          /* when the budget last grew */
         uint64_t spent;           /* bytes of copies since sender_sent() */
         int64_t tokens;           /* bytes that copies may still take */
         uint32_t looked;          /* records before this one have been counted */
@@ -174,7 +175,7 @@ void sender_rec_ack(void *ctx, uint32_t sn, uint32_t ts, uint32_t tag, unsigned 
 void sender_rec_covered(void *ctx, uint32_t sn, uint32_t tag);
 
 /* sender_thin.c */
-void sender_thin_sent(struct sender *s, uint32_t sn, uint32_t bytes, unsigned lost); /* no copy: the segment's first, or a repair */
+void sender_thin_sent(struct sender *s, uint32_t sn, uint32_t bytes, unsigned lost); /* a first transmission, or a repair */
 void sender_thin_flush(struct sender *s, bool company); /* what is due now; company: something leaves anyway */
 uint64_t sender_thin_due(const struct sender *s); /* us; UINT64_MAX: no copy waits */
 void sender_thin_earn(struct sender *s, size_t bytes);

@@ -16,6 +16,8 @@ enum {
     FATES = 256, /* memory of the loss estimate, halved when full */
     FATE_SLACK_US = 40 * 1000, /* acknowledgements of copies are in no hurry */
     QUEUE_MAX_US = 20000, /* the path is congested rather than lossy */
+    FLOOR = 2000, /* bytes of copies a second that anything may take */
+    EARN_US = 1000 * 1000,
     TOKENS_MAX = 16 * 1024,
 };
 
@@ -166,7 +168,11 @@ void sender_thin_earn(struct sender *s, size_t bytes)
     struct thin *t = &s->thin;
     double factor = s->p.redundancy * (1 + sender_thin_loss(s) / 2) - 1; /* without copies there would be repairs */
 
+    if (s->p.redundancy <= 1)
+        return;
     t->tokens += (int64_t)((double)bytes * MAX(factor, 0));
+    t->tokens += (int64_t)(MIN(s->now - t->earned, (uint64_t)EARN_US) * FLOOR / 1000000);
+    t->earned = s->now;
     t->tokens = MIN(t->tokens, (int64_t)TOKENS_MAX);
 }
 

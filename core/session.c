@@ -70,6 +70,15 @@ static bool adapt(struct session *s, unsigned overhead, struct tick now)
     return s->sender;
 }
 
+/* With a sender the budget is asked for by the flush. */
+static void set_budget(struct session *s)
+{
+    const struct arq_hooks h = {.ctx = s, .budget = session_budget};
+
+    if (!s->sender)
+        arq_set_hooks(s->arq, s->p.rate || s->p.pacing ? &h : NULL);
+}
+
 struct session *session_new(const struct session_params *p, struct tick now)
 {
     struct session *s = calloc(1, sizeof *s);
@@ -85,8 +94,8 @@ struct session *session_new(const struct session_params *p, struct tick now)
     s->smux = make_smux(p);
     if (s->arq && s->smux && p->adaptive && !adapt(s, overhead, now))
         return session_free(s);
-    if (s->arq && p->rate && !p->adaptive)
-        arq_set_hooks(s->arq, &(struct arq_hooks){.ctx = s, .budget = session_budget});
+    if (s->arq)
+        set_budget(s);
     if (fec)
         s->enc = fec_encoder_new(p->fec_data, p->fec_parity, p->mtu - overhead);
     if (p->compress)
@@ -149,9 +158,12 @@ void session_retune(struct session *s, const struct session_params *p, struct ti
     unsigned parity = p->fec_data ? (unsigned)p->fec_parity - p->fec_unsent : 0;
 
     retune_engine(s, p);
-    if (!s->sender && !s->p.rate != !p->rate)
-        arq_set_hooks(s->arq, p->rate ? &(struct arq_hooks){.ctx = s, .budget = session_budget} : NULL);
     s->p.rate = p->rate;
+    s->p.pacing = p->pacing;
+    s->p.redundancy = p->redundancy;
+    set_budget(s);
+    if (s->sender)
+        sender_set_redundancy(s->sender, p->redundancy);
     s->p.keepalive_ms = p->keepalive_ms;
     s->next_nop = tick_min(s->next_nop, tick_add_ms(now, p->keepalive_ms));
     s->p.peer_timeout_ms = p->peer_timeout_ms;
@@ -283,6 +295,11 @@ static void tell_sender(const struct session *s, struct session_info *out)
     out->queue_us = i.queue_us;
     out->ack_thrift = s->ack.way;
     out->loss_ppm = i.loss_ppm;
+    out->back_ppm = i.back_ppm;
+    out->parity = i.parity;
+    out->thin = i.thin;
+    out->copies = s->copies;
+    out->spurious = s->spurious;
     out->memory += sender_memory(s->sender);
 }
 

@@ -26,6 +26,7 @@ struct session_params {
     uint32_t resend;
     bool nocwnd;
     bool adaptive;                /* mode auto: a sender (core/sender.h) decides what leaves when; the four are not used */
+    bool pacing;                  /* without it: a window is spread over the round-trip time */
     uint32_t redundancy;          /* with it: most bytes of a thin flow as a multiple of what it needs; 0, 1: no copies */
     uint16_t fec_data, fec_parity; /* either 0: we send no FEC */
     uint16_t fec_unsent;          /* of the parity packets of a group, the last so many are not sent */
@@ -126,7 +127,10 @@ struct session_info {             /* for people */
     uint64_t wire_inflight, window; /* bytes */
     uint32_t min_rtt_us, srtt_us, queue_us;
     unsigned ack_thrift;          /* 0: acknowledgements are repeated; up to 3: as few as can be */
-    uint32_t loss_ppm;            /* random loss on the way out */
+    uint32_t loss_ppm, back_ppm;  /* random loss on the way out; on the way back, 0: not known */
+    unsigned parity;              /* parity packets of a group that are sent now */
+    bool thin;                    /* small messages; what is lost is repeated beforehand */
+    uint64_t copies, spurious;    /* segments sent so far: beforehand; again though they had arrived */
 };
 void session_info(const struct session *s, struct session_info *out, struct tick now);
 

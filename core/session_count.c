@@ -25,6 +25,8 @@ static void count_sender(struct session *s, struct stats *st)
     stat_add(&st->retrans_segs, n.lost + n.probes);
     stat_add(&st->spurious_segs, n.spurious);
     s->retrans += n.lost + n.probes;
+    s->copies += n.copies;
+    s->spurious += n.spurious;
 }
 
 static void count_fec(struct session *s, struct stats *st)

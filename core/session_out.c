@@ -25,11 +25,27 @@ enum {
     GRID_US = 250 * 1000, /* keepalives and probes are put on this grid, so that many sessions share a wake-up */
 };
 
+/* Bytes a second that may leave; 0: no limit. A window takes a round trip to be acknowledged; a quarter more keeps the peer's
+ * window, and not this, the limit. */
+static uint64_t rate(const struct session *s)
+{
+    const struct arq_state *a = arq_state(s->arq);
+    uint64_t wnd = MIN(arq_knobs(s->arq)->snd_wnd, a->rmt_wnd), paced;
+
+    if (!s->p.pacing || s->sender || !a->srtt_ms)
+        return s->p.rate;
+    paced = MAX(wnd, 1) * s->p.mtu * 1250 / a->srtt_ms;
+    return s->p.rate ? MIN(s->p.rate, paced) : paced;
+}
+
 int32_t session_budget(void *ctx)
 {
     const struct session *s = ctx;
-    uint64_t us = tick_since_us(tick_add_us(s->now, BURST_US), s->paced);
-    uint64_t bytes = us * s->p.rate / 1000000;
+    uint64_t us = tick_since_us(tick_add_us(s->now, BURST_US), s->paced), r = rate(s);
+    uint64_t bytes = us * r / 1000000;
+
+    if (!r)
+        return -1;
 
     if (!tick_before(s->now, s->paced)) /* however low the rate, one datagram at a time goes */
         bytes = MAX(bytes, (uint64_t)s->p.mtu);
@@ -38,8 +54,10 @@ int32_t session_budget(void *ctx)
 
 static void spend(struct session *s, size_t bytes)
 {
-    if (s->p.rate)
-        s->paced = tick_add_us(tick_max(s->paced, s->now), bytes * UINT64_C(1000000) / s->p.rate);
+    uint64_t r = rate(s);
+
+    if (r)
+        s->paced = tick_add_us(tick_max(s->paced, s->now), bytes * UINT64_C(1000000) / r);
 }
 
 /* Makes the next chunk. False: nothing to send, or no memory. */

@@ -67,7 +67,7 @@ struct session {
         unsigned clogged; /* questions in a row that found a queue on the way back */
     } ack;
     struct tick now, paced; /* with a rate: of this poll; the time up to which it is used up */
-    uint64_t in_bytes, out_bytes, retrans;
+    uint64_t in_bytes, out_bytes, retrans, copies, spurious;
     uint32_t una; /* the engine's snd_una at the last poll, */
     struct tick una_since; /* and since when it is that, or nothing was in flight */
     struct gauges told; /* added so far */

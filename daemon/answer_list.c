@@ -27,21 +27,37 @@ static const char *name_of(const struct answers *a, int64_t tunnel)
     return p ? p->name : "";
 }
 
+/* What the sender of mode auto knows of the path. */
+static void add_sender(json_t *o, const struct session_info *i)
+{
+    json_t *s = json_pack("{ss sI sI sI sI sI sI sI sI sI si sb sI sI}", "phase", i->phase, "rate", num(i->rate),
+                          "pacing", num(i->pacing), "inflight_bytes", num(i->wire_inflight), "window_bytes",
+                          num(i->window), "min_rtt_us", num(i->min_rtt_us), "srtt_us", num(i->srtt_us), "queue_us",
+                          num(i->queue_us), "loss_ppm", num(i->loss_ppm), "back_loss_ppm", num(i->back_ppm), "parity",
+                          (int)i->parity, "thin", i->thin, "copies", num(i->copies), "spurious", num(i->spurious));
+
+    json_object_set_new(o, "sender", s);
+}
+
 static json_t *session_json(const struct answers *a, const struct session_row *r, unsigned worker)
 {
     const struct session_info *i = &r->info;
     char id[32], conv[16];
+    json_t *o;
 
     answer_session_text(r->id, id);
     snprintf(conv, sizeof conv, "%08x", i->conv);
-    return json_pack("{ss ss ss ss si sI ss sI sI sI sI sI sI sI sI sI sI sI sI sb sI s[ii]}", "profile",
-                     name_of(a, r->tunnel), "id", id, "conv", conv, "remote", net_addr_text(&r->remote), "worker",
-                     (int)worker, "age_s", num(i->age_ms / 1000), "state", r->state, "streams", num(i->streams),
-                     "srtt_ms", num(i->srtt_ms), "rto_ms", num(i->rto_ms), "inflight", num(i->inflight), "cwnd",
-                     num(i->cwnd), "rmt_wnd", num(i->rmt_wnd), "queued_bytes", num(i->queued), "in_bytes",
-                     num(i->in_bytes), "out_bytes", num(i->out_bytes), "retrans", num(i->retrans), "heard_ms",
-                     num(i->heard_ms), "stalled_ms", num(i->stalled_ms), "ours", i->peer_is_ours, "memory",
-                     num(i->memory), "peer_fec", (int)i->fec_data, (int)i->fec_parity);
+    o = json_pack("{ss ss ss ss si sI ss sI sI sI sI sI sI sI sI sI sI sI sI sb sI s[ii]}", "profile",
+                  name_of(a, r->tunnel), "id", id, "conv", conv, "remote", net_addr_text(&r->remote), "worker",
+                  (int)worker, "age_s", num(i->age_ms / 1000), "state", r->state, "streams", num(i->streams), "srtt_ms",
+                  num(i->srtt_ms), "rto_ms", num(i->rto_ms), "inflight", num(i->inflight), "cwnd", num(i->cwnd),
+                  "rmt_wnd", num(i->rmt_wnd), "queued_bytes", num(i->queued), "in_bytes", num(i->in_bytes), "out_bytes",
+                  num(i->out_bytes), "retrans", num(i->retrans), "heard_ms", num(i->heard_ms), "stalled_ms",
+                  num(i->stalled_ms), "ours", i->peer_is_ours, "memory", num(i->memory), "peer_fec", (int)i->fec_data,
+                  (int)i->fec_parity);
+    if (o && i->phase)
+        add_sender(o, i);
+    return o;
 }
 
 static json_t *stream_json(const struct answers *a, const struct stream_row *r)

@@ -15,6 +15,8 @@ struct session_params params_session(const struct conf_profile *c, const struct 
         .resend = c->resend,
         .nocwnd = c->nc != 0,
         .adaptive = c->mode == CONF_AUTO,
+        .pacing = c->pacing,
+        .redundancy = c->redundancy,
         .fec_data = (uint16_t)c->datashard,
         .fec_parity = (uint16_t)c->parityshard,
         .fec_unsent = (uint16_t)(c->parityshard - MIN(c->parityshard, c->paritysend)),

@@ -160,8 +160,8 @@ static const struct {
     {S "crypt = none\n", "W t.ini:3: crypt: none neither hides nor protects anything"},
     {S "crypt = null\n", "W t.ini:3: crypt: null neither hides nor protects anything"},
     /* keys together */
-    {S "streambuf = 8M\n", "t.ini:3: streambuf: 8388608 is more than smuxbuf; accepted: 4096..4194304"},
-    {S "smuxbuf = 1M\n", "t.ini:3: streambuf: 2097152 is more than smuxbuf; accepted: 4096..1048576"},
+    {S "streambuf = 8M\nmode = fast\n", "t.ini:3: streambuf: 8388608 is more than smuxbuf; accepted: 4096..4194304"},
+    {S "smuxbuf = 1M\nmode = fast\n", "t.ini:3: streambuf: 2097152 is more than smuxbuf; accepted: 4096..1048576"},
     {S "datashard = 250\nparityshard = 6\n", NULL},
     {S "datashard = 250\nparityshard = 7\n",
      "t.ini:4: parityshard: 7 with datashard 250; accepted: together up to 256"},
@@ -352,10 +352,8 @@ static void test_defaults(void **state)
     assert_true(addr_text_none(&s->localaddr) && addr_text_none(&l->listen));
     assert_null(l->bind);
     assert_null(l->interface);
-    assert_int_equal(s->sndwnd, 1024);
-    assert_int_equal(s->rcvwnd, 1024);
-    assert_int_equal(l->sndwnd, 128);
-    assert_int_equal(l->rcvwnd, 512);
+    assert_int_equal(s->sndwnd, 32768);
+    assert_int_equal(l->rcvwnd, 32768);
     assert_int_equal(s->closewait, 30);
     assert_int_equal(l->closewait, 0);
     assert_int_equal(l->conn, 1);
@@ -370,11 +368,9 @@ static void test_defaults(void **state)
         assert_null(p->key.file);
         assert_null(p->oldkey.text);
         assert_string_equal(p->crypt, "aes");
-        assert_int_equal(p->mode, CONF_FAST);
-        assert_int_equal(p->nodelay, 0);
-        assert_int_equal(p->interval, 30);
-        assert_int_equal(p->resend, 2);
-        assert_int_equal(p->nc, 1);
+        assert_int_equal(p->mode, CONF_AUTO);
+        assert_int_equal(p->redundancy, 3);
+        assert_false(p->pacing);
         assert_int_equal(p->mtu, 1350);
         assert_int_equal(p->datashard, 10);
         assert_int_equal(p->parityshard, 3);
@@ -383,8 +379,8 @@ static void test_defaults(void **state)
         assert_int_equal(p->qppcount, 61);
         assert_int_equal(p->qppgeneration, 3);
         assert_int_equal(p->smuxver, i ? 2 : 0);
-        assert_int_equal(p->smuxbuf, 4194304);
-        assert_int_equal(p->streambuf, 2097152);
+        assert_int_equal(p->smuxbuf, 64 << 20);
+        assert_int_equal(p->streambuf, 16 << 20);
         assert_int_equal(p->framesize, 8192);
         assert_int_equal(p->sockbuf, 4194304);
         assert_int_equal(p->keepalive, 10);

@@ -32,8 +32,8 @@ static const struct {
     {"a live key", S("a", "1", ""), S("a", "1", "sndwnd = 7"), 0, 1, 0, 0, false, false},
     {"a key for new sessions", S("a", "1", ""), S("a", "1", "datashard = 7"), 0, 1, 0, 0, true, false},
     {"both", S("a", "1", ""), S("a", "1", "sndwnd = 7\nmtu = 1000"), 0, 1, 0, 0, true, false},
-    {"a preset is live", S("a", "1", ""), S("a", "1", "mode = fast3"), 0, 1, 0, 0, false, false},
-    {"to auto is not", S("a", "1", ""), S("a", "1", "mode = auto"), 0, 1, 0, 0, true, false},
+    {"a preset is live", S("a", "1", "mode = fast"), S("a", "1", "mode = fast3"), 0, 1, 0, 0, false, false},
+    {"to auto is not", S("a", "1", "mode = fast"), S("a", "1", "mode = auto"), 0, 1, 0, 0, true, false},
     {"another port", S("a", "1", ""), S("a", "2", ""), 0, 1, 0, 0, false, true},
     {"another name at the same port", S("a", "1", ""), S("b", "1", ""), 0, 1, 0, 0, false, false},
     {"names count before ports", S("a", "1", "") S("b", "2", ""), S("a", "2", "") S("b", "1", ""), 0, 2, 0, 0, 0, 1},
@@ -126,7 +126,7 @@ static void test_assign(void **state)
 {
     (void)state;
     for (size_t i = 0; i < LEN(sets); i++) {
-        struct conf *c = must_load(S("a", "1", "") C("b", "2", ""));
+        struct conf *c = must_load(S("a", "1", "mode = fast") C("b", "2", "mode = fast"));
         struct conf_problems ps = {0};
         int r = conf_assign(c, sets[i].profile, sets[i].key, sets[i].value, &ps);
 
