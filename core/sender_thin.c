@@ -11,7 +11,6 @@ enum {
     JOIN_US = 3000, /* ... which joins a datagram that leaves sooner anyway, if the one before is so old */
     OVERDUE_US = 30000,
     REPAIR_COPIES = 3,
-    COPIES_MAX = 4,
     FATES_MIN = 20, /* before these we know nothing */
     FATES = 256, /* memory of the loss estimate, halved when full */
     FATE_SLACK_US = 40 * 1000, /* acknowledgements of copies are in no hurry */
@@ -21,7 +20,7 @@ enum {
     TOKENS_MAX = 16 * 1024,
 };
 
-static const double residue = 0.0006, least_loss = 0.003, most_excess = 0.03;
+static const double residue = 0.0006, least_loss = 0.003, most_excess = 0.10;
 
 bool sender_is_thin(const struct sender *s)
 {
@@ -73,10 +72,11 @@ static unsigned copies_wanted(const struct sender *s)
 {
     double p = sender_thin_loss(s), n;
 
-    if (p < least_loss || s->excess > most_excess || sender_queue(s) > QUEUE_MAX_US)
+    if (p < least_loss || s->excess > most_excess || s->srtt > s->min_rtt + QUEUE_MAX_US)
         return 0;
+    p += sqrt(p / (s->thin.fates + 10)); /* one copy too few costs more than one too many */
     n = ceil(log(residue) / log(p)) - 1;
-    return (unsigned)MIN(MAX(n, 1), COPIES_MAX);
+    return (unsigned)MIN(MAX(n, 1), s->p.redundancy); /* more would leave others with none */
 }
 
 /* When a message that nothing was heard of is worth a new start, whatever became of its copies. */
