@@ -386,23 +386,22 @@ static void step_phase(struct sender *s)
     }
 }
 
-/* The path carries much less than it did, and what is too much is thrown away. */
+/* The path carries much less than it did, and what is too much is thrown away: nothing else is to be read into such
+ * rounds. The samples of two of them tell what it carries now. */
 static void check_capacity(struct sender *s, double lost)
 {
-    uint64_t bw = max_filter_get(&s->bw);
+    uint64_t best = MAX(s->round_best, s->best_before);
 
+    s->best_before = s->round_best;
     if (lost <= s->loss.p + 0.10 || !s->round_full || is_aggressive(s)) {
         s->over_rounds = 0;
-        s->over_best = 0;
         return;
     }
-    s->over_best = MAX(s->over_best, s->round_best);
-    if (++s->over_rounds < 2 || !s->over_best || s->over_best >= bw / 4 * 3)
+    if (++s->over_rounds < 2 || !best || best >= max_filter_get(&s->bw) / 4 * 3)
         return;
     memset(&s->bw, 0, sizeof s->bw);
-    max_filter_add(&s->bw, s->over_best);
+    max_filter_add(&s->bw, best);
     s->over_rounds = 0;
-    s->over_best = 0;
     enter(s, SENDER_DOWN);
 }
 
@@ -415,7 +414,8 @@ static void note_excess(struct sender *s)
     if (s->excess_all < EXCESS_BATCH)
         return;
     lost = (double)s->excess_lost / s->excess_all;
-    s->excess += (MAX(0, lost - MAX(s->loss.p, sender_loss(s))) - s->excess) / 5;
+    if (sender_knows_loss(s))
+        s->excess += (MAX(0, lost - MAX(s->loss.p, sender_loss(s))) - s->excess) / 5;
     s->excess_lost = s->excess_all = 0;
 }
 
@@ -435,7 +435,8 @@ static void end_round(struct sender *s)
     s->wnd_limited = false;
     check_capacity(s, lost);
     s->queue_rounds = sender_queue(s) > MAX((uint64_t)30000, s->min_rtt * 2 / 5) ? s->queue_rounds + 1 : 0;
-    if (s->queue_rounds >= 3 && s->phase != SENDER_PROBE_RTT && s->now >= s->probe_end + PROBE_RTT_EVERY) {
+    if (s->queue_rounds >= 3 && !s->over_rounds && s->phase != SENDER_PROBE_RTT &&
+        s->now >= s->probe_end + PROBE_RTT_EVERY) {
         s->queue_rounds = 0;
         enter(s, SENDER_PROBE_RTT);
     }

@@ -109,7 +109,7 @@ struct sender {
     struct loss_est loss;
     uint64_t round_mark, round_began, round_best; /* delivered at which the round ends; largest sample in it */
     uint32_t round_lost, round_all, over_rounds;
-    uint64_t over_best;
+    uint64_t best_before;         /* largest sample of the round before */
     bool round_full;              /* the round had a sample that says something of the path */
     bool known;                   /* there was one ever */
     uint64_t bw_max;
@@ -180,6 +180,7 @@ void sender_thin_flush(struct sender *s, bool company); /* what is due now; comp
 uint64_t sender_thin_due(const struct sender *s); /* us; UINT64_MAX: no copy waits */
 void sender_thin_earn(struct sender *s, size_t bytes);
 double sender_thin_loss(const struct sender *s);
+bool sender_knows_loss(const struct sender *s);
 double sender_loss(const struct sender *s); /* by whichever estimate has something to go by */
 
 /* sender_model.c */

@@ -11,7 +11,7 @@ enum {
     JOIN_US = 3000, /* ... which joins a datagram that leaves sooner anyway, if the one before is so old */
     OVERDUE_US = 30000,
     REPAIR_COPIES = 3,
-    FATES_MIN = 20, /* before these we know nothing */
+    FATES_MIN = 100, /* before these we know nothing */
     FATES = 256, /* memory of the loss estimate, halved when full */
     FATE_SLACK_US = 40 * 1000, /* acknowledgements of copies are in no hurry */
     QUEUE_MAX_US = 20000, /* the path is congested rather than lossy */
@@ -30,11 +30,8 @@ bool sender_is_thin(const struct sender *s)
 /* Own acknowledgements that never came tell the loss of both ways together; what the peer's sequence numbers show of the
  * way back is taken out, and if they show nothing, both are taken to be alike. A kcptun leaves most of them out: there only
  * what had to be sent again tells. */
-double sender_thin_loss(const struct sender *s)
+static double loss_from(const struct sender *s, double both)
 {
-    double both;
-
-    both = (s->thin.missing + 0.5) / (s->thin.fates + 10); /* at first: a little */
     if (!s->acks_all)
         return both;
     if (s->back_known)
@@ -42,9 +39,22 @@ double sender_thin_loss(const struct sender *s)
     return 1 - sqrt(1 - both);
 }
 
+/* While little is known, a little is assumed. */
+double sender_thin_loss(const struct sender *s)
+{
+    return loss_from(s, (s->thin.missing + 0.5) / (s->thin.fates + 10));
+}
+
+bool sender_knows_loss(const struct sender *s)
+{
+    return s->thin.fates >= FATES_MIN || (s->loss.known && !sender_is_thin(s));
+}
+
 double sender_loss(const struct sender *s)
 {
-    return s->thin.fates >= FATES_MIN && (!s->loss.known || sender_is_thin(s)) ? sender_thin_loss(s) : s->loss.p;
+    if (s->loss.known && !sender_is_thin(s))
+        return s->loss.p;
+    return s->thin.fates >= FATES_MIN ? loss_from(s, (double)s->thin.missing / s->thin.fates) : 0;
 }
 
 /* Looks at what was sent long enough ago for its own acknowledgement to be here. */

@@ -1,0 +1,387 @@
+/* tests/sim/test_sender.c - what mode auto gets out of a path, in virtual time: the targets, row by row, as means over a few
+ * seeds. test_sender GROUP; SENDER_SEEDS (5) says how many. docs/sender.md says what they are, and where they were missed. */
+#include "crypto/kdf.h"
+#include "tests/sim/traffic.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct got { /* means over the seeds */
+    double share, wire, queue, queue95, spurious, smaller; /* percent, ratio, ms, ms, percent, ratio */
+    double p50, p99, bytes; /* of the echo, ms; bytes of the wire a second */
+};
+
+struct row {
+    const char *name;
+    double mbit, loss; /* of the path when it is measured */
+    double warm_s, time_s;
+    struct link_params way[2];
+    struct link_change change[3];
+    unsigned n_changes, n_flows;
+    struct flow_params flow[2];
+    unsigned seeds; /* 0: as many as asked for */
+    struct got want; /* at least share and smaller; at most the others; 0: whatever it is */
+};
+
+static unsigned seeds_wanted(void)
+{
+    const char *s = getenv("SENDER_SEEDS");
+
+    return s ? (unsigned)atoi(s) : 5;
+}
+
+static struct flow_params ours(unsigned apps)
+{
+    return (struct flow_params){.sp = {traffic_session(true), traffic_session(false)}, .apps = apps};
+}
+
+static struct flow_params to_kcptun(uint32_t wnd)
+{
+    struct flow_params f = ours(APP_BULK);
+
+    f.kcptun = true;
+    f.kp = kcptun_peer_defaults("fast3");
+    f.kp.snd_wnd = f.kp.rcv_wnd = wnd;
+    f.sp[0].smux_ver = f.kp.smux_ver;
+    return f;
+}
+
+static struct row row(const char *name, double loss, struct flow_params f)
+{
+    return (struct row){
+        .name = name,
+        .mbit = 100,
+        .loss = loss,
+        .warm_s = 2,
+        .time_s = 6,
+        .way = {traffic_path(loss), traffic_path(loss)},
+        .n_flows = 1,
+        .flow = {f},
+    };
+}
+
+static struct row rate_row(const char *name, double loss, double mbit, double delay_ms)
+{
+    struct row r = row(name, loss, ours(APP_BULK));
+
+    r.mbit = mbit;
+    for (unsigned i = 0; i < 2; i++) {
+        r.way[i].rate = (uint64_t)(mbit * 1e6);
+        r.way[i].delay_us = (uint64_t)(delay_ms * 1000);
+    }
+    return r;
+}
+
+static void run(const struct row *r, uint64_t seed, struct got *sum)
+{
+    static struct traffic t;
+    double a, b;
+
+    traffic_init(&t, seed, r->way, r->flow, r->n_flows);
+    for (unsigned i = 0; i < 2; i++)
+        link_schedule(&t.way[i], r->change, r->n_changes, i, t.now);
+    traffic_run(&t, (uint64_t)(r->warm_s * 1e6));
+    traffic_mark(&t);
+    traffic_run(&t, (uint64_t)(r->time_s * 1e6));
+    a = traffic_mbit(&t, 0);
+    b = r->n_flows > 1 ? traffic_mbit(&t, 1) : a;
+    sum->share += traffic_share(&t, 0, r->mbit, r->loss);
+    sum->wire += traffic_wire(&t);
+    sum->queue += traffic_queue_ms(&t, -1);
+    sum->queue95 += traffic_queue_ms(&t, 95);
+    sum->spurious += traffic_spurious(&t);
+    sum->smaller += MAX(a, b) > 0 ? MIN(a, b) / MAX(a, b) : 0;
+    for (unsigned i = 0; i < r->n_flows; i++)
+        if (r->flow[i].apps & APP_ECHO) {
+            sum->p50 += traffic_echo_ms(&t, i, 50);
+            sum->p99 += traffic_echo_ms(&t, i, 99);
+        }
+    sum->bytes += traffic_wire_bytes(&t) / r->time_s;
+    traffic_fini(&t);
+}
+
+static struct got mean(const struct row *r)
+{
+    unsigned n = r->seeds ? MIN(r->seeds, seeds_wanted()) : seeds_wanted();
+    struct got g = {0};
+    double *v = &g.share;
+
+    for (unsigned i = 1; i <= n; i++)
+        run(r, i, &g);
+    for (size_t i = 0; i < sizeof g / sizeof *v; i++)
+        v[i] /= n;
+    return g;
+}
+
+static void check(const struct row *r)
+{
+    const struct got g = mean(r), *w = &r->want;
+
+    print_message("%-34s %5.1f %%, wire %.3f, queue %.1f/%.0f ms, in vain %.2f %%, smaller %.2f, echo %.0f/%.0f ms\n",
+                  r->name, g.share, g.wire, g.queue, g.queue95, g.spurious, g.smaller, g.p50, g.p99);
+    if (g.share < w->share || g.smaller < w->smaller || (w->wire > 0 && g.wire > w->wire) ||
+        (w->queue > 0 && g.queue > w->queue) || (w->queue95 > 0 && g.queue95 > w->queue95) ||
+        (w->spurious > 0 && g.spurious > w->spurious) || (w->p99 > 0 && g.p99 > w->p99))
+        fail_msg("%s: not as good as it was", r->name);
+}
+
+/* ---- rows ---- */
+
+static const double losses[] = {0, 1, 5, 10, 20};
+
+static void each_loss(struct row (*make)(unsigned i), const struct got want[LEN(losses)])
+{
+    for (unsigned i = 0; i < LEN(losses); i++) {
+        struct row r = make(i);
+
+        r.want = want[i];
+        check(&r);
+    }
+}
+
+static struct row bulk_row(unsigned i)
+{
+    static const char *const names[] = {"bulk", "bulk, 1 %", "bulk, 5 %", "bulk, 10 %", "bulk, 20 %"};
+
+    return row(names[i], losses[i], ours(APP_BULK));
+}
+
+static void test_bulk(void **state)
+{
+    static const struct got want[] = {
+        {97, 1.10, 10, 25, .spurious = 2}, {97, 1.15, 10, 25, .spurious = 2}, {97, 1.22, 10, 25, .spurious = 2},
+        {97, 1.28, 10, 25, .spurious = 2}, {94, 1.45, 10, 25, .spurious = 2},
+    };
+
+    (void)state;
+    each_loss(bulk_row, want);
+}
+
+static void test_strange_paths(void **state)
+{
+    struct row r = row("5 % in runs of 4", 5, ours(APP_BULK));
+
+    (void)state;
+    r.way[0].burst = r.way[1].burst = 4;
+    r.want = (struct got){.share = 95, .spurious = 2};
+    check(&r);
+    r = row("10 ms of jitter, reordering", 0, ours(APP_BULK));
+    for (unsigned i = 0; i < 2; i++) {
+        r.way[i].jitter_us = 10000;
+        r.way[i].reorder = 1;
+    }
+    r.want = (struct got){.share = 97, .spurious = 2};
+    check(&r);
+    r = row("10 % twice", 0, ours(APP_BULK));
+    r.way[0].dup_ppm = r.way[1].dup_ppm = 100000;
+    r.want = (struct got){.share = 97, .spurious = 2};
+    check(&r);
+}
+
+static struct row slow_row(unsigned i)
+{
+    struct row r = rate_row("10 Mbit/s, 300 ms", losses[i], 10, 150);
+
+    r.warm_s = 8;
+    r.time_s = 20;
+    return r;
+}
+
+static struct row fast_row(unsigned i)
+{
+    struct row r = rate_row("500 Mbit/s, 20 ms", losses[i], 500, 10);
+
+    r.time_s = 3;
+    r.seeds = 3;
+    return r;
+}
+
+static void test_slow(void **state)
+{
+    static const struct got want[] = {{.share = 95, .wire = 1.11},
+                                      {.share = 95, .wire = 1.16},
+                                      {.share = 95, .wire = 1.23},
+                                      {.share = 95, .wire = 1.29},
+                                      {.share = 93, .wire = 1.46}};
+
+    (void)state;
+    each_loss(slow_row, want);
+}
+
+static void test_fast(void **state)
+{
+    static const struct got want[] = {{.share = 97, .wire = 1.10},
+                                      {.share = 97, .wire = 1.15},
+                                      {.share = 97, .wire = 1.22},
+                                      {.share = 97, .wire = 1.28},
+                                      {.share = 94, .wire = 1.45}};
+
+    (void)state;
+    each_loss(fast_row, want);
+}
+
+/* What one bulk flow gets in the two seconds that begin 1.5 s after the path has changed. */
+static struct row change_row(const char *name, double loss)
+{
+    struct row r = row(name, loss, ours(APP_BULK));
+
+    r.warm_s = 6.5;
+    r.time_s = 2;
+    r.n_changes = 1;
+    r.change[0] = (struct link_change){.at_us = 5000000, .ways = 3};
+    r.want = (struct got){.share = 80};
+    return r;
+}
+
+static void test_changes(void **state)
+{
+    struct row r = change_row("100 to 20 Mbit/s", 0);
+
+    (void)state;
+    r.mbit = 20;
+    r.change[0].field = offsetof(struct link_params, rate);
+    r.change[0].value = 20 * 1000 * 1000;
+    check(&r);
+    r = change_row("20 to 100 Mbit/s", 0);
+    r.way[0].rate = r.way[1].rate = 20 * 1000 * 1000;
+    r.change[0].field = offsetof(struct link_params, rate);
+    r.change[0].value = 100 * 1000 * 1000;
+    check(&r);
+    r = change_row("20 to 200 ms", 0);
+    r.way[0].delay_us = r.way[1].delay_us = 10000;
+    r.change[0].field = offsetof(struct link_params, delay_us);
+    r.change[0].value = 100000;
+    check(&r);
+    r = change_row("1 to 20 % loss", 1);
+    r.loss = 20;
+    r.change[0].field = offsetof(struct link_params, loss_ppm);
+    r.change[0].value = 200000;
+    check(&r);
+    r = change_row("2 s of nothing", 0);
+    r.change[0].field = offsetof(struct link_params, loss_ppm);
+    r.change[0].value = LINK_PPM;
+    r.change[1] = r.change[0];
+    r.change[1].at_us = 7000000;
+    r.change[1].value = 0;
+    r.n_changes = 2;
+    r.warm_s = 8.5;
+    check(&r);
+}
+
+static struct row kcptun_row(unsigned i)
+{
+    return row("to kcptun, 4096", losses[i], to_kcptun(4096));
+}
+
+static struct row kcptun_small_row(unsigned i)
+{
+    return row("to kcptun, 1024", losses[i], to_kcptun(1024));
+}
+
+static void test_kcptun(void **state)
+{
+    static const struct got want[] = {
+        {95, 1.10, 15, 35, .spurious = 5}, {95, 1.12, 15, 35, .spurious = 5}, {90, 1.22, 15, 35, .spurious = 5},
+        {82, 1.30, 15, 38, .spurious = 5}, {71, 1.65, 15, 45, .spurious = 5},
+    };
+    static const struct got small[] = {{.share = 92, .wire = 1.15},
+                                       {.share = 75, .wire = 1.38},
+                                       {.share = 62, .wire = 1.45},
+                                       {.share = 45, .wire = 1.55},
+                                       {.share = 36, .wire = 2.0}};
+
+    (void)state;
+    each_loss(kcptun_row, want);
+    each_loss(kcptun_small_row, small);
+}
+
+static struct row echo_row(unsigned i)
+{
+    struct row r = row("echo", losses[i], ours(APP_ECHO));
+
+    r.time_s = 60;
+    return r;
+}
+
+/* Copies stay within three times the bytes of the same flow without them. */
+static void test_echo(void **state)
+{
+    static const double p99[] = {103, 115, 115, 145, 230};
+
+    (void)state;
+    for (unsigned i = 0; i < LEN(losses); i++) {
+        struct row r = echo_row(i), bare = r;
+        double with, without;
+
+        r.want = (struct got){.p99 = p99[i]};
+        check(&r);
+        for (unsigned k = 0; k < 2; k++)
+            bare.flow[0].sp[k].redundancy = 1;
+        with = mean(&r).bytes;
+        without = mean(&bare).bytes;
+        if (with > without * 3.2)
+            fail_msg("%g %%: %.0f bytes a second, %.0f without copies", losses[i], with, without);
+    }
+}
+
+static void test_echo_beside_bulk(void **state)
+{
+    struct row r = row("echo beside bulk, own session, 1 %", 1, ours(APP_BULK));
+
+    (void)state;
+    r.n_flows = 2;
+    r.flow[1] = ours(APP_ECHO);
+    r.time_s = 30;
+    r.want = (struct got){.share = 95, .p99 = 140};
+    check(&r);
+}
+
+static void test_two(void **state)
+{
+    struct row r = row("two flows", 0, ours(APP_BULK));
+
+    (void)state;
+    r.n_flows = 2;
+    r.flow[1] = ours(APP_BULK);
+    r.flow[1].start_us = 1000000;
+    r.time_s = 60;
+    r.want = (struct got){.smaller = 0.65};
+    check(&r);
+}
+
+static void test_thin_way_back(void **state)
+{
+    struct row r = row("100 down, 2 up, 5 %", 5, ours(APP_BULK));
+
+    (void)state;
+    r.way[1].rate = 2 * 1000 * 1000;
+    r.warm_s = 10;
+    r.time_s = 10;
+    r.want = (struct got){.share = 55};
+    check(&r);
+}
+
+static const struct {
+    const char *name;
+    const struct CMUnitTest tests[3];
+    size_t n;
+} groups[] = {
+    {"bulk", {cmocka_unit_test(test_bulk), cmocka_unit_test(test_strange_paths)}, 2},
+    {"rates", {cmocka_unit_test(test_slow), cmocka_unit_test(test_fast)}, 2},
+    {"changes", {cmocka_unit_test(test_changes), cmocka_unit_test(test_thin_way_back)}, 2},
+    {"kcptun", {cmocka_unit_test(test_kcptun)}, 1},
+    {"thin", {cmocka_unit_test(test_echo), cmocka_unit_test(test_echo_beside_bulk)}, 2},
+    {"two", {cmocka_unit_test(test_two)}, 1},
+};
+
+int main(int argc, char **argv)
+{
+    if (crypto_init())
+        return 1;
+    for (size_t i = 0; i < LEN(groups); i++)
+        if (argc > 1 && !strcmp(argv[1], groups[i].name))
+            return _cmocka_run_group_tests(groups[i].name, groups[i].tests, groups[i].n, NULL, NULL);
+    fprintf(stderr, "usage: test_sender bulk|rates|changes|kcptun|thin|two\n");
+    return 2;
+}
