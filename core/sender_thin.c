@@ -14,13 +14,13 @@ enum {
     FATES_MIN = 100, /* before these we know nothing */
     FATES = 256, /* memory of the loss estimate, halved when full */
     FATE_SLACK_US = 40 * 1000, /* acknowledgements of copies are in no hurry */
-    QUEUE_MAX_US = 20000, /* the path is congested rather than lossy */
+    QUEUE_MAX_US = 40000, /* the path is congested rather than lossy */
     FLOOR = 2000, /* bytes of copies a second that anything may take */
     EARN_US = 1000 * 1000,
     TOKENS_MAX = 16 * 1024,
 };
 
-static const double residue = 0.0006, least_loss = 0.003, most_excess = 0.10;
+static const double residue = 0.0006, least_loss = 0.001, most_excess = 0.10;
 
 bool sender_is_thin(const struct sender *s)
 {
