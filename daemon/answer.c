@@ -305,13 +305,21 @@ bool answer_tunnels(const struct answers *a, unsigned *at, int64_t *tunnel)
     return e;
 }
 
+struct stats answers_total(const struct answers *a)
+{
+    struct stats s = roster_total(reload_roster(a->p.reload));
+
+    s.max_conn = limits_most(a->p.sh->limits);
+    return s;
+}
+
 struct stats answer_stats(const struct answers *a, int64_t tunnel)
 {
     const struct roster *r = reload_roster(a->p.reload);
     const struct roster_entry *e = tunnel == LIST_ALL ? NULL : roster_by_id(r, (uint64_t)tunnel);
 
     if (tunnel == LIST_ALL)
-        return roster_total(r);
+        return answers_total(a);
     return e ? roster_stats(r, e) : (struct stats){0};
 }
 

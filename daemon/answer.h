@@ -21,6 +21,8 @@ struct answers *answers_free(struct answers *a);
 void answers_serve(struct answers *a, struct tick now);
 /* A worker's answer; takes m->rows. */
 void answers_listed(struct answers *a, const struct mail_listed *m);
+/* All tunnels' counters, MaxConn that of the process: a sum over workers would count sessions that never were together. */
+struct stats answers_total(const struct answers *a);
 /* One line in the log with every counter. */
 void answers_log_counters(struct answers *a);
 

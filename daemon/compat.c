@@ -170,3 +170,18 @@ void compat_tell(const struct conf *c)
     tell_number("snmpperiod:", c->global.snmpperiod);
     log_all(LOG_AT_INFO, "quiet: %s", truth(p->quiet));
 }
+
+void compat_tell_ready(const struct conf *c)
+{
+    const struct conf_profile *p = &c->profiles[0];
+    struct addr_text one = p->listen;
+    char text[320];
+
+    if (p->role == CONF_CLIENT)
+        return;
+    for (uint32_t port = p->listen.port_min; port <= p->listen.port_max; port++) {
+        one.port_min = one.port_max = (uint16_t)port;
+        addr_text_print(&one, text, sizeof text);
+        log_all(LOG_AT_INFO, "Listening on: %s/udp", text);
+    }
+}

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ struct row {
 };
 
 struct limits {
+    _Atomic uint32_t open, most; /* sessions of whatever role, now and at one time */
     pthread_mutex_t lock;
     uint32_t max_total, total;
     struct row *rows;
@@ -201,4 +203,22 @@ uint32_t limits_total(struct limits *l)
     n = l->total;
     pthread_mutex_unlock(&l->lock);
     return n;
+}
+
+void limits_opened(struct limits *l)
+{
+    uint32_t open = atomic_fetch_add(&l->open, 1) + 1, most = atomic_load(&l->most);
+
+    while (most < open && !atomic_compare_exchange_weak(&l->most, &most, open))
+        ;
+}
+
+void limits_ended(struct limits *l)
+{
+    atomic_fetch_sub(&l->open, 1);
+}
+
+uint32_t limits_most(const struct limits *l)
+{
+    return atomic_load(&l->most);
 }

@@ -21,4 +21,9 @@ int limits_take(struct limits *l, uint64_t key, uint32_t profile_max, const uint
 void limits_give(struct limits *l, uint64_t key, const uint8_t ip[16]);
 uint32_t limits_total(struct limits *l); /* sessions counted */
 
+/* Every session of the process, those of clients too: counted beside the limits, without a lock. */
+void limits_opened(struct limits *l);
+void limits_ended(struct limits *l);
+uint32_t limits_most(const struct limits *l); /* most of them at one time, ever */
+
 #endif

@@ -348,7 +348,7 @@ static void log_snmp(struct daemon *d, struct tick now)
 
     if (tick_before(now, snmplog_deadline(&d->snmplog, g, now)))
         return;
-    s = roster_total(reload_roster(d->reload));
+    s = answers_total(d->answers);
     snmplog_write(&d->snmplog, g, &s, now);
 }
 
@@ -473,6 +473,8 @@ static int run(struct daemon *d)
         reload_started(d->reload);
         log_info("kcptund %s is ready: %u tunnel%s, %u worker%s, %s", KCPTUND_VERSION, n, n == 1 ? "" : "s",
                  d->sh.n_workers, d->sh.n_workers == 1 ? "" : "s", d->sh.io->name);
+        if (d->compat.name)
+            compat_tell_ready(d->sh.conf);
         tell_status(d);
         notify_ready(&d->notify);
     }

@@ -478,6 +478,7 @@ struct peer *peer_new(struct tunnel *t, struct tunnel_key *key, uint32_t conv, b
     stat_add(&t->stats->curr_estab, 1);
     if (t->stats->curr_estab > t->stats->max_conn)
         stat_set(&t->stats->max_conn, t->stats->curr_estab);
+    limits_opened(w->sh->limits);
     return p;
 }
 
@@ -528,6 +529,7 @@ void peer_close(struct peer *p, const char *why)
     peers_del(&t->peers, p);
     p->session = session_free(p->session);
     stat_sub(&t->stats->curr_estab, 1);
+    limits_ended(w->sh->limits);
     w->n_peers--;
     w->look_leaving = w->look_leaving || t->retired;
     if (p->src.fd >= 0)

@@ -119,6 +119,22 @@ static void test_random(void **state)
     limits_free(l);
 }
 
+/* Sessions of whatever role are counted beside the limits. */
+static void test_most(void **state)
+{
+    struct limits *l = limits_new(1);
+
+    (void)state;
+    assert_int_equal(limits_most(l), 0);
+    for (unsigned i = 0; i < 5; i++)
+        limits_opened(l);
+    limits_ended(l);
+    limits_ended(l);
+    limits_opened(l);
+    assert_int_equal(limits_most(l), 5);
+    limits_free(l);
+}
+
 static void *take_and_give(void *arg)
 {
     struct limits *l = arg;
@@ -126,8 +142,10 @@ static void *take_and_give(void *arg)
 
     for (uint32_t i = 0; i < 20000; i++) {
         v4(ip, i % 100);
+        limits_opened(l);
         if (limits_take(l, i % 2, 3, ip, 2) == 0)
             limits_give(l, i % 2, ip);
+        limits_ended(l);
     }
     return NULL;
 }
@@ -143,16 +161,17 @@ static void test_threads(void **state)
     for (unsigned i = 0; i < LEN(t); i++)
         pthread_join(t[i], NULL);
     assert_int_equal(limits_total(l), 0);
+    assert_in_range(limits_most(l), 1, LEN(t));
+    limits_opened(l);
+    assert_in_range(limits_most(l), 1, LEN(t)); /* none was left behind */
     limits_free(l);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_which),
-        cmocka_unit_test(test_sources),
-        cmocka_unit_test(test_random),
-        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_which), cmocka_unit_test(test_sources), cmocka_unit_test(test_random),
+        cmocka_unit_test(test_most),  cmocka_unit_test(test_threads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
