@@ -78,7 +78,7 @@ struct io_ops {
     int (*read)(struct io *io, struct io_src *s);                     /* one IO_READ or IO_READ_ERROR. 0, -errno */
     int (*want_write)(struct io *io, struct io_src *s);               /* one IO_WRITABLE. 0, -errno */
     int (*watch)(struct io *io, struct io_src *s);                    /* IO_READABLE from now on. 0, -errno */
-    void (*pause)(struct io *io, struct io_src *s, bool paused);      /* listener: stop or go on (an accept
+    void (*pause)(struct io *io, struct io_src *s, bool paused);      /* listener, UDP: stop or go on (what is
                                                                          already under way may still be told) */
     void (*del)(struct io *io, struct io_src *s);                     /* closes the fd, then IO_GONE */
     /* Sleeps until something happens or `until` (clock: io_now()); returns events written, or -errno. */

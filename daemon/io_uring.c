@@ -171,16 +171,18 @@ static bool in_flight(const struct io_src *s, unsigned op)
 
 static void uring_pause(struct io *io, struct io_src *s, bool paused)
 {
+    unsigned op = s->role == IO_ROLE_UDP ? OP_UDP : OP_ACCEPT;
+
     if (s->paused == paused || s->dying)
         return;
     s->paused = paused;
     s->starved = false;
     s->want = s->stop = 0;
     list_del(&s->link);
-    if (paused && in_flight(s, OP_ACCEPT))
-        s->stop = 1u << OP_ACCEPT;
-    else if (!paused && !in_flight(s, OP_ACCEPT)) /* still in flight: goes on, or is asked for again when it ends */
-        s->want = 1u << OP_ACCEPT;
+    if (paused && in_flight(s, op))
+        s->stop = (uint8_t)(1u << op);
+    else if (!paused && !in_flight(s, op)) /* still in flight: goes on, or is asked for again when it ends */
+        s->want = (uint8_t)(1u << op);
     todo(io, s);
 }
 
@@ -329,7 +331,7 @@ static void on_udp(struct io *io, struct io_src *s, struct io_batch *b, const st
     struct io_uring_recvmsg_out *out;
     struct msghdr h = {0};
 
-    if (!in_flight(s, OP_UDP))
+    if (!in_flight(s, OP_UDP) && !s->paused)
         want(io, s, OP_UDP);
     if (cqe->res < 0 || !buf) {
         if (!is_passing(cqe->res))
