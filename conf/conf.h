@@ -75,6 +75,7 @@ struct conf_global {
     uint32_t maxsessions;         /* 0 = none */
     uint32_t spin;                /* microseconds a worker looks for more before it sleeps */
     uint32_t draintime;           /* seconds that running streams get when the daemon is told to end */
+    uint32_t upgradetime;         /* seconds that sessions get in the old process after an upgrade */
     bool watch;                   /* reload when a file has changed */
 };
 

@@ -73,6 +73,8 @@ const struct conf_key conf_keys[] = {
      "most sessions at one time in the whole daemon; 0 = no limit"},
     {"draintime", IN_GLOBAL, &conf_uint, G(draintime), 0, 86400, {"10"}, NULL, LIVE,
      "seconds that running streams get to end by themselves when the daemon is told to end"},
+    {"upgradetime", IN_GLOBAL, &conf_uint, G(upgradetime), 0, 604800, {"3600"}, NULL, LIVE,
+     "seconds that sessions get to end by themselves in the old process after an upgrade"},
     {"watch", IN_GLOBAL, &conf_bool, G(watch), ANY, {"true"}, NULL, LIVE,
      "reload when the configuration or a file it names has changed, and rested for a second"},
     {"include", IN_GLOBAL, &conf_include, NOTHING, ANY, {NULL}, NULL, LIVE,

@@ -56,6 +56,12 @@ static inline uint64_t stat_get(const struct stats *s, size_t i)
     return stat_read((const uint64_t *)(const void *)p);
 }
 
+static inline void stats_put(struct stats *s, size_t i, uint64_t v)
+{
+    char *p = (char *)s + stats_info[i].offset;
+    stat_set((uint64_t *)(void *)p, v);
+}
+
 /* Adds every number of `one` to `sum` (which the caller owns alone). Of kind L the larger one stays. */
 void stats_sum(struct stats *sum, const struct stats *one);
 

@@ -20,10 +20,11 @@ static const struct command {
     bool reads; /* changes nothing, and may be asked by everybody */
     answer_fn *run;
 } commands[] = {
-    {"status", true, answer_status},   {"stats", true, answer_stats_cmd}, {"sessions", true, answer_sessions},
-    {"streams", true, answer_streams}, {"show", false, answer_show},      {"doctor", false, answer_doctor},
-    {"kick", false, answer_kick},      {"drain", false, answer_drain},    {"undrain", false, answer_undrain},
-    {"reload", false, answer_reload},  {"set", false, answer_set},        {"loglevel", false, answer_loglevel},
+    {"status", true, answer_status},      {"stats", true, answer_stats_cmd}, {"sessions", true, answer_sessions},
+    {"streams", true, answer_streams},    {"show", false, answer_show},      {"doctor", false, answer_doctor},
+    {"kick", false, answer_kick},         {"drain", false, answer_drain},    {"undrain", false, answer_undrain},
+    {"upgrade", false, answer_upgrade},   {"reload", false, answer_reload},  {"set", false, answer_set},
+    {"loglevel", false, answer_loglevel},
 };
 
 int answers_new(struct answers **ap, const struct answers_params *p)

@@ -8,10 +8,12 @@
 
 struct answers;
 struct reload;
+struct upgrade;
 
 struct answers_params {
     struct shared *sh;            /* all borrowed for life */
     struct reload *reload;
+    struct upgrade *upgrade;
     struct ctl *control, *stats;  /* for all commands; for those that only read. NULL: nobody asks */
 };
 

@@ -16,8 +16,7 @@ static struct change *free_change(struct answers *a)
     return NULL;
 }
 
-/* Takes q. NULL: answered (busy); q is still the caller's. */
-static struct change *begin(struct answers *a, struct ctl_query *q)
+struct change *answer_change(struct answers *a, struct ctl_query *q)
 {
     struct change *c = free_change(a);
 
@@ -71,7 +70,7 @@ static void on_changed(void *ctx, const struct reload_result *r)
 
 bool answer_reload(struct answers *a, struct ctl_query *q, struct tick now)
 {
-    struct change *c = begin(a, q);
+    struct change *c = answer_change(a, q);
 
     (void)now;
     if (c)
@@ -91,7 +90,7 @@ bool answer_set(struct answers *a, struct ctl_query *q, struct tick now)
         answer_error(q, CTL_BAD_ARGS, "key, value: missing");
         return true;
     }
-    c = begin(a, q);
+    c = answer_change(a, q);
     if (c)
         reload_set(a->p.reload, profile, key, value, "kcptunctl set", on_changed, c);
     return !c;
@@ -114,7 +113,7 @@ bool answer_loglevel(struct answers *a, struct ctl_query *q, struct tick now)
         answer_data(q, json_pack("{ss}", "loglevel", level_text(a)));
         return true;
     }
-    c = begin(a, q);
+    c = answer_change(a, q);
     if (c)
         reload_set(a->p.reload, NULL, "loglevel", level, "kcptunctl loglevel", on_changed, c);
     return !c;

@@ -30,7 +30,7 @@ struct ask {                      /* a request that waits for the workers */
     bool *answered;
 };
 
-struct change {                   /* a request that waits until a new configuration is in force */
+struct change {                   /* a request that waits until a new configuration, or process, is in force */
     bool used;
     struct ctl_query q;
 };
@@ -74,6 +74,9 @@ struct row_at {
 };
 const void *answer_row(const struct answers *a, const struct ask *k, size_t size, struct row_at *at);
 
+/* A place for a request that waits for something else than workers; takes q. NULL: answered (busy); q is still the caller's. */
+struct change *answer_change(struct answers *a, struct ctl_query *q);
+
 /* ---- tunnels ---- */
 const struct conf_profile *answer_profile(const struct answers *a, int64_t tunnel); /* NULL: it is gone */
 /* The tunnels in order: *at starts at 0. False: no more. */
@@ -88,6 +91,7 @@ typedef bool answer_fn(struct answers *a, struct ctl_query *q, struct tick now);
 answer_fn answer_stats_cmd, answer_sessions, answer_streams, answer_show;   /* answer_list.c */
 answer_fn answer_kick, answer_drain, answer_undrain;                        /* answer_act.c */
 answer_fn answer_reload, answer_set, answer_loglevel;                       /* answer_conf.c */
+answer_fn answer_upgrade;                                                   /* answer_upgrade.c */
 answer_fn answer_status, answer_doctor;                                     /* answer_state.c */
 
 void answer_look_at_clocks(struct answers *a, struct tick now);             /* each turn */
@@ -96,5 +100,7 @@ void answer_look_at_clocks(struct answers *a, struct tick now);             /* e
 json_t *answer_conf_json(const struct answers *a);      /* what became of the last attempt to read it */
 json_t *answer_overrides_json(const struct answers *a); /* what was set since */
 void answer_changes_end(struct answers *a);             /* before the sockets go */
+json_t *answer_finishing_json(const struct answers *a);                     /* processes before this one */
+json_t *answer_upgrade_json(const struct answers *a);                       /* the last attempt, if it failed */
 
 #endif

@@ -84,10 +84,11 @@ bool answer_status(struct answers *a, struct ctl_query *q, struct tick now)
     while (answer_tunnels(a, &at, &tunnel))
         json_array_append_new(profiles, profile_json(a, tunnel, now));
     answer_rows(q,
-                json_pack("{ss si sI sI si ss so so so}", "version", KCPTUND_VERSION, "pid", (int)getpid(), "uptime_s",
-                          num(tick_since_us(now, a->began) / 1000000), "started", (json_int_t)a->began_s, "workers",
-                          (int)a->p.sh->n_workers, "io", a->p.sh->io->name, "conf", answer_conf_json(a), "overrides",
-                          answer_overrides_json(a), "profiles", profiles),
+                json_pack("{ss si sI sI si ss so so so so so}", "version", KCPTUND_VERSION, "pid", (int)getpid(),
+                          "uptime_s", num(tick_since_us(now, a->began) / 1000000), "started", (json_int_t)a->began_s,
+                          "workers", (int)a->p.sh->n_workers, "io", a->p.sh->io->name, "conf", answer_conf_json(a),
+                          "overrides", answer_overrides_json(a), "finishing", answer_finishing_json(a), "upgrade",
+                          answer_upgrade_json(a), "profiles", profiles),
                 "profiles");
     return true;
 }

@@ -37,7 +37,8 @@ static void close_door(struct client *c)
     c->door = NULL;
     if (!d)
         return;
-    if (d->sockets->at.path && *d->sockets->at.path != '@')
+    atomic_store_explicit(&d->sockets->closed, true, memory_order_release);
+    if (d->sockets->at.path && *d->sockets->at.path != '@' && !atomic_load(&d->sockets->handed))
         unlink(d->sockets->at.path);
     c->tunnel->w->ops->del(c->tunnel->w->io, &d->src);
 }
@@ -129,6 +130,22 @@ void client_close(struct client *c)
     close_door(c);
     for (unsigned i = 0; i < c->n_slots; i++)
         slot_close(&c->slots[i]);
+}
+
+void client_pause(struct client *c, bool paused)
+{
+    struct worker *w = c->tunnel->w;
+
+    if (c->door && atomic_load(&c->door->sockets->handed))
+        w->ops->pause(w->io, &c->door->src, paused);
+}
+
+bool client_waits(const struct client *c)
+{
+    for (unsigned i = 0; i < c->n_slots; i++)
+        if (c->slots[i].n_fds)
+            return true;
+    return false;
 }
 
 void client_gone(struct io_src *s)

@@ -24,6 +24,8 @@ void client_on_network(struct client *c);
 void client_served(struct client *c, struct peer *p);
 void client_lost(struct client *c, struct peer *p);
 bool client_refused(struct client *c, struct peer *p);
+void client_pause(struct client *c, bool paused);       /* as server_pause() */
+bool client_waits(const struct client *c);              /* local connections wait for a session */
 void client_gone(struct io_src *s);                     /* the local listener is closed */
 
 #endif

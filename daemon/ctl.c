@@ -412,7 +412,8 @@ int ctl_new(struct ctl **cp, const struct ctl_params *p)
     c->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (c->again < 0 || c->epoll < 0)
         return err_say(-errno, "control socket");
-    r = ctl_socket_open(&c->listener, p->path, p->mode, p->group);
+    r = p->fd > 0 ? ctl_socket_inherit(&c->listener, p->path, p->fd)
+                  : ctl_socket_open(&c->listener, p->path, p->mode, p->group);
     if (!r)
         r = watch(c, c->listener.fd, ID_LISTENER);
     if (!r)
@@ -421,6 +422,21 @@ int ctl_new(struct ctl **cp, const struct ctl_params *p)
         return err_pass(r);
     *cp = TAKE(c);
     return 0;
+}
+
+int ctl_listener(const struct ctl *c)
+{
+    return c->listener.fd;
+}
+
+void ctl_let_go(struct ctl *c, bool stays)
+{
+    epoll_ctl(c->epoll, EPOLL_CTL_DEL, c->listener.fd, NULL); /* it would outlive our descriptor */
+    if (stays)
+        ctl_socket_let_go(&c->listener);
+    else
+        ctl_socket_close(&c->listener);
+    c->deaf = false;
 }
 
 struct ctl *ctl_free(struct ctl *c)

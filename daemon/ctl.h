@@ -22,6 +22,7 @@ struct ctl_params {
     const char *path;             /* copied */
     mode_t mode;                  /* of the socket: 0660 */
     const char *group;            /* the socket's, where there is a group of that name; NULL: the process's */
+    int fd;                       /* what listens there already (taken); 0: nothing does */
 };
 
 /* Replaces a socket that nobody listens on any more; anything else at the path is left alone.
@@ -29,6 +30,9 @@ struct ctl_params {
 int ctl_new(struct ctl **cp, const struct ctl_params *p);
 /* Removes the socket. Every query must be done. */
 struct ctl *ctl_free(struct ctl *c);
+int ctl_listener(const struct ctl *c);
+/* Takes no new clients. stays: another process listens there, so the path is not removed. */
+void ctl_let_go(struct ctl *c, bool stays);
 int ctl_fd(const struct ctl *c);               /* readable: call ctl_step() */
 struct tick ctl_deadline(const struct ctl *c); /* call it then at the latest; TICK_NEVER */
 /* Accepts, reads, writes and expires; then ctl_next() may have requests. */

@@ -92,6 +92,29 @@ int ctl_socket_open(struct ctl_socket *s, const char *path, mode_t mode, const c
     return 0;
 }
 
+int ctl_socket_inherit(struct ctl_socket *s, const char *path, int fd)
+{
+    struct stat st;
+
+    *s = (struct ctl_socket){.fd = fd, .path = strdup(path)};
+    if (!s->path) {
+        ctl_socket_close(s);
+        return err_here(-ENOMEM);
+    }
+    if (!lstat(path, &st)) {
+        s->dev = st.st_dev;
+        s->ino = st.st_ino;
+    }
+    return 0;
+}
+
+void ctl_socket_let_go(struct ctl_socket *s)
+{
+    free(s->path);
+    s->path = NULL;
+    ctl_socket_close(s);
+}
+
 void ctl_socket_close(struct ctl_socket *s)
 {
     struct stat st;

@@ -6,9 +6,16 @@
 #include <stdlib.h>
 
 /* The sockets of a profile: those its tunnel has, if they fit, else new ones. NULL: err_text() says why. */
-static struct sockets *get_sockets(const struct roster_entry *e, const struct conf_profile *c, unsigned n_workers)
+static struct sockets *get_sockets(const struct roster_entry *e, const struct conf_profile *c,
+                                   const struct edition_params *p)
 {
-    const struct sockets_params sp = {c, n_workers, (uint32_t)e->id % n_workers, e->held};
+    const struct sockets_params sp = {
+        .conf = c,
+        .n_workers = p->n_workers,
+        .home = (uint32_t)e->id % p->n_workers,
+        .held = e->held,
+        .elder = p->elder,
+    };
     struct sockets *s = NULL;
 
     if (e->plan && !e->removed && sockets_fit(e->plan->sockets, c))
@@ -19,7 +26,7 @@ static struct sockets *get_sockets(const struct roster_entry *e, const struct co
 static int add_plan(struct edition *ed, const struct roster_entry *e, const struct conf_profile *c, bool renew,
                     const struct edition_params *p)
 {
-    struct sockets *s = get_sockets(e, c, p->n_workers);
+    struct sockets *s = get_sockets(e, c, p);
     struct plan *plan;
 
     if (!s)

@@ -7,10 +7,13 @@
 #include "daemon/plan.h"
 #include "daemon/roster.h"
 
+struct elder;
+
 struct edition_params {
     struct roster *roster;
     struct secrets *secrets;
     unsigned n_workers, number;
+    struct elder *elder;          /* has perhaps what is to be opened; NULL: nobody has */
 };
 /* 0; -errno: err_text() says what could not be opened; *d is the caller's on 0 only. */
 int edition_new(struct edition **ep, struct conf_diff *d, const struct conf *c, const struct edition_params *p);

@@ -6,6 +6,7 @@
 #include "core/session.h"
 #include "daemon/io.h"
 #include "daemon/mailbox.h"
+#include "daemon/upgrade_wire.h"
 
 enum mail_type {
     MAIL_DATAGRAM = 1,            /* mail_datagram, then the opened payload */
@@ -20,6 +21,11 @@ enum mail_type {
     MAIL_EDITION,                 /* mail_edition: tunnels to add, change, remove */
     MAIL_MOVED,                   /* mail_moved: a worker has done so */
     MAIL_GONE,                    /* mail_gone: its part of a removed tunnel has ended */
+    MAIL_FREEZE,                  /* mail_freeze: stop reading what the new process of an upgrade has taken (finish.h) */
+    MAIL_FROZEN,                  /* mail_frozen: it is done */
+    MAIL_THAW,                    /* nothing: it is off, go on */
+    MAIL_FINISH,                  /* mail_drain: the new process works */
+    MAIL_NEWS,                    /* mail_news: of a session that the new process knows */
 };
 
 struct mail_datagram {
@@ -83,6 +89,21 @@ struct mail_moved {
 struct mail_gone {
     uint64_t tunnel;
     uint32_t worker;
+};
+
+struct mail_freeze {
+    int32_t link;                 /* the worker's from now on */
+};
+
+struct mail_frozen {
+    uint32_t worker, n;
+    bool failed;
+    struct upgrade_session *sessions; /* malloc'ed; the receiver's. NULL: none */
+};
+
+struct mail_news {
+    struct upgrade_session session;
+    bool ended;
 };
 
 struct post;

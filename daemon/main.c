@@ -5,12 +5,14 @@
 #include "daemon/answer.h"
 #include "daemon/compat.h"
 #include "daemon/ctl.h"
+#include "daemon/elder.h"
 #include "daemon/log.h"
 #include "daemon/metrics_source.h"
 #include "daemon/netwatch.h"
 #include "daemon/options.h"
 #include "daemon/reload.h"
 #include "daemon/snmplog.h"
+#include "daemon/upgrade.h"
 #include "daemon/watch.h"
 #include "daemon/watchdog.h"
 #include "daemon/worker.h"
@@ -45,6 +47,9 @@ struct daemon {
     struct netwatch netwatch;
     struct notify notify;
     struct watchdog watchdog;
+    struct upgrade *upgrade;
+    char **argv;
+    char *program; /* what an upgrade runs */
     int signals;
     unsigned running; /* workers whose thread goes on */
     bool draining;
@@ -70,6 +75,14 @@ static int read_conf(void *ctx, struct conf **cp, struct conf_problems *ps, stru
     return d->compat.name ? compat_load(&d->compat, cp, ps) : conf_load_noting(cp, d->file, ps, paths);
 }
 
+static const char *first_error(const struct conf_problems *ps)
+{
+    for (unsigned i = 0; i < ps->n; i++)
+        if (!ps->v[i].warning)
+            return ps->v[i].text;
+    return "the configuration cannot be read";
+}
+
 /* 0 or the exit status. */
 static int load(struct daemon *d)
 {
@@ -80,6 +93,8 @@ static int load(struct daemon *d)
     r = read_conf(d, &d->conf, &ps, &d->paths);
 
     report(&ps);
+    if (r && d->sh.elder)
+        elder_fail(d->sh.elder, first_error(&ps));
     conf_problems_fini(&ps);
     return r ? STATUS_CONFIG : 0;
 }
@@ -154,6 +169,29 @@ static int open_tunnels(struct daemon *d)
     return r;
 }
 
+/* How many, and which sessions are whose: as in the process before an upgrade, whose sockets are made for so many. */
+static int choose_workers(struct daemon *d)
+{
+    struct shared *sh = &d->sh;
+    unsigned n = d->conf->global.workers ? d->conf->global.workers : count_cpus();
+    int r;
+
+    if (!sh->elder) {
+        sh->n_workers = n;
+        return getrandom(&sh->hash_seed, sizeof sh->hash_seed, 0) == sizeof sh->hash_seed
+                   ? 0
+                   : err_say(-errno, "getrandom");
+    }
+    r = elder_meet(sh->elder);
+    if (r)
+        return err_pass(r);
+    sh->n_workers = elder_workers(sh->elder);
+    sh->hash_seed = elder_seed(sh->elder);
+    if (sh->n_workers != n)
+        log_warning("there are %u workers, as before the upgrade: %u take a restart", sh->n_workers, n);
+    return 0;
+}
+
 static int prepare(struct daemon *d)
 {
     const struct conf *c = d->conf;
@@ -163,13 +201,13 @@ static int prepare(struct daemon *d)
     mallopt(M_MMAP_THRESHOLD, 128 * 1024); /* fixed: freed slabs go back to the system */
     raise_files();
     sh->conf = c;
-    sh->n_workers = c->global.workers ? c->global.workers : count_cpus();
+    r = choose_workers(d);
+    if (r)
+        return err_pass(r);
     sh->spin_us = sh->n_workers <= count_cpus() ? c->global.spin : 0;
     if (sh->spin_us < c->global.spin)
         log_warning("spin = %u is not used: there are more workers than cores", c->global.spin);
     sh->memory = MAX(memory_for_buffers(c) / sh->n_workers, (size_t)POOL_MIN);
-    if (getrandom(&sh->hash_seed, sizeof sh->hash_seed, 0) != sizeof sh->hash_seed)
-        return err_say(-errno, "getrandom");
     r = crypto_init();
     if (r)
         return err_pass(r);
@@ -210,11 +248,12 @@ static void tell_all(struct daemon *d, enum mail_type type, struct bytes head)
     post_publish(d->sh.post, d->sh.n_workers);
 }
 
-static void drain(struct daemon *d)
+static void drain(struct daemon *d, uint32_t seconds)
 {
-    uint32_t seconds = d->sh.conf->global.draintime;
     struct mail_drain m = {tick_add_ms(io_now(), seconds * UINT64_C(1000))};
 
+    upgrade_stop(d->upgrade);
+    elder_end(d->sh.elder, seconds);
     switch (d->told++) {
     case 0:
         break;
@@ -250,7 +289,7 @@ static void on_signal(struct daemon *d)
         switch (si.ssi_signo) {
         case SIGTERM:
         case SIGINT:
-            drain(d);
+            drain(d, d->sh.conf->global.draintime);
             break;
         case SIGHUP:
             notify_reloading(&d->notify);
@@ -260,6 +299,9 @@ static void on_signal(struct daemon *d)
             break;
         case SIGUSR1:
             answers_log_counters(d->answers);
+            break;
+        case SIGUSR2:
+            upgrade_begin(d->upgrade, "SIGUSR2", NULL, NULL);
             break;
         }
     }
@@ -283,6 +325,10 @@ static void on_letter(struct daemon *d, enum mail_type type, struct bytes rec)
         reload_on_moved(d->reload, (const void *)rec.p);
     else if (type == MAIL_GONE)
         reload_on_gone(d->reload, (const void *)rec.p);
+    else if (type == MAIL_FROZEN)
+        upgrade_on_frozen(d->upgrade, (const void *)rec.p);
+    else if (type == MAIL_NEWS)
+        upgrade_on_news(d->upgrade, (const void *)rec.p);
     else if (type == MAIL_ENDED)
         on_ended(d, (const void *)rec.p);
 }
@@ -346,7 +392,7 @@ static void log_snmp(struct daemon *d, struct tick now)
     const struct conf_global *g = &d->sh.conf->global;
     struct stats s;
 
-    if (tick_before(now, snmplog_deadline(&d->snmplog, g, now)))
+    if (upgrade_is_over(d->upgrade) || tick_before(now, snmplog_deadline(&d->snmplog, g, now)))
         return;
     s = answers_total(d->answers);
     snmplog_write(&d->snmplog, g, &s, now);
@@ -363,6 +409,34 @@ static int next_ms(const struct daemon *d)
     return (int)((tick_since_us(at, now) + 999) / 1000);
 }
 
+/* The processes before and behind us. Milliseconds until something is due there, or -1. */
+static int step_upgrades(struct daemon *d)
+{
+    uint32_t seconds;
+    int due;
+
+    if (d->sh.elder && elder_step(d->sh.elder, io_now())) {
+        log_info("the service is ours");
+        notify_ready(&d->notify);
+    }
+    if (!d->upgrade)
+        return -1;
+    due = upgrade_step(d->upgrade, io_now());
+    if (upgrade_told_to_end(d->upgrade, &seconds))
+        drain(d, seconds);
+    if (upgrade_is_orphaned(d->upgrade) && !d->draining) {
+        log_warning("the process that took over has ended: so does this one");
+        d->draining = true;
+        tell_all(d, MAIL_STOP, bytes_of(NULL, 0));
+    }
+    return due;
+}
+
+static int sooner(int a, int b)
+{
+    return a < 0 ? b : b < 0 ? a : MIN(a, b);
+}
+
 static void loop(struct daemon *d)
 {
     struct pollfd fds[] = {
@@ -373,13 +447,18 @@ static void loop(struct daemon *d)
         {.fd = d->metrics ? metrics_fd(d->metrics) : -1, .events = POLLIN},
         {.fd = d->netwatch.fd, .events = POLLIN},
         {.fd = -1, .events = POLLIN},
+        {.fd = -1, .events = POLLIN},
+        {.fd = -1},
     };
-    struct pollfd *watch = &fds[LEN(fds) - 1];
+    struct pollfd *watch = &fds[LEN(fds) - 3], *elder = watch + 1, *heir = watch + 2;
     int due = -1;
 
     while (d->running) {
         bool idle = post_may_sleep(d->sh.post, d->sh.n_workers);
 
+        elder->fd = elder_fd(d->sh.elder);
+        heir->fd = upgrade_fd(d->upgrade);
+        heir->events = upgrade_events(d->upgrade);
         watch->fd = d->reload ? reload_watch_fd(d->reload) : -1;
         poll(fds, LEN(fds), !idle ? 0 : due >= 0 ? MIN(due, next_ms(d)) : next_ms(d));
         post_awake(d->sh.post, d->sh.n_workers);
@@ -388,7 +467,7 @@ static void loop(struct daemon *d)
         on_letters(d);
         if (watch->revents)
             reload_on_watch(d->reload);
-        due = reload_step(d->reload);
+        due = sooner(reload_step(d->reload), step_upgrades(d));
         answers_serve(d->answers, io_now());
         if (d->metrics)
             metrics_step(d->metrics, io_now());
@@ -412,10 +491,50 @@ static int block_signals(struct daemon *d)
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGUSR1);
+    sigaddset(&set, SIGUSR2);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     d->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     return d->signals < 0 ? err_say(-errno, "signalfd") : 0;
+}
+
+static int open_ctl(struct daemon *d, struct ctl **cp, struct ctl_params *p)
+{
+    int fd = elder_take(d->sh.elder, UPGRADE_CONTROL, p->path);
+
+    p->fd = MAX(fd, 0);
+    return ctl_new(cp, p);
+}
+
+static int open_metrics(struct daemon *d)
+{
+    const struct addr_text *at = &d->sh.conf->global.metrics;
+    const struct metrics_source numbers = metrics_source(&d->sh, reload_roster(d->reload));
+    char text[UPGRADE_TEXT_MAX];
+
+    if (addr_text_none(at))
+        return 0;
+    addr_text_print(at, text, sizeof text);
+    return metrics_new(&d->metrics, at, elder_take(d->sh.elder, UPGRADE_METRICS, text), &numbers);
+}
+
+static int open_upgrade(struct daemon *d)
+{
+    const struct upgrade_params p = {
+        .sh = &d->sh,
+        .reload = d->reload,
+        .control = d->ctl,
+        .stats = d->stats,
+        .metrics = d->metrics,
+        .notify = &d->notify,
+        .argv = d->argv,
+        .program = d->program = upgrade_program(d->argv[0]),
+    };
+    int r = p.program ? upgrade_new(&d->upgrade, &p) : err_here(-ENOMEM);
+
+    if (!r && d->sh.elder)
+        elder_tell(d->sh.elder, reload_roster(d->reload), d->upgrade);
+    return r;
 }
 
 static int open_control(struct daemon *d)
@@ -425,22 +544,19 @@ static int open_control(struct daemon *d)
     int r = 0;
 
     if (*g->control)
-        r = ctl_new(&d->ctl, &(struct ctl_params){.path = g->control, .mode = 0660, .group = "kcptun"});
+        r = open_ctl(d, &d->ctl, &(struct ctl_params){.path = g->control, .mode = 0660, .group = "kcptun"});
     if (!r && *g->stats)
-        r = ctl_new(&d->stats, &(struct ctl_params){.path = g->stats, .mode = 0666});
+        r = open_ctl(d, &d->stats, &(struct ctl_params){.path = g->stats, .mode = 0666});
+    if (!r)
+        r = open_metrics(d);
+    if (!r)
+        r = open_upgrade(d);
     if (r)
         return err_pass(r);
+    ap.upgrade = d->upgrade;
     ap.control = d->ctl;
     ap.stats = d->stats;
     return answers_new(&d->answers, &ap);
-}
-
-static int open_metrics(struct daemon *d)
-{
-    const struct addr_text *at = &d->sh.conf->global.metrics;
-    const struct metrics_source numbers = metrics_source(&d->sh, reload_roster(d->reload));
-
-    return addr_text_none(at) ? 0 : metrics_new(&d->metrics, at, &numbers);
 }
 
 static int run(struct daemon *d)
@@ -453,10 +569,10 @@ static int run(struct daemon *d)
         r = prepare(d);
     if (!r)
         r = open_control(d);
-    if (!r)
-        r = open_metrics(d);
     if (!r && netwatch_open(&d->netwatch))
         log_info("%s: changes of addresses and routes will not be noticed", err_text());
+    if (!r && d->sh.elder)
+        r = elder_prepared(d->sh.elder);
     if (!r)
         r = start_workers(d);
     if (!r)
@@ -464,6 +580,8 @@ static int run(struct daemon *d)
     if (r) {
         log_error("%s", err_text());
         log_debug("trace:%s", err_trace());
+        if (d->sh.elder) /* nothing here may be taken apart: it is still the other's */
+            elder_fail(d->sh.elder, err_text());
         d->result = STATUS_FAILED;
         d->draining = true;
         tell_all(d, MAIL_STOP, bytes_of(NULL, 0));
@@ -476,7 +594,10 @@ static int run(struct daemon *d)
         if (d->compat.name)
             compat_tell_ready(d->sh.conf);
         tell_status(d);
-        notify_ready(&d->notify);
+        if (d->sh.elder)
+            elder_started(d->sh.elder);
+        else
+            notify_ready(&d->notify);
     }
     loop(d);
     if (!r)
@@ -490,6 +611,9 @@ static void clean(struct daemon *d)
     for (unsigned i = 0; d->sh.workers && i < d->sh.n_workers; i++)
         worker_free(d->sh.workers[i]);
     free(d->sh.workers);
+    upgrade_free(d->upgrade);
+    free(d->program);
+    elder_free(d->sh.elder);
     reload_free(d->reload);
     answers_free(d->answers);
     ctl_free(d->ctl);
@@ -512,6 +636,17 @@ static int start_log(const struct daemon *d)
         .level = (enum log_level)g->loglevel, .to = g->log, .name = "kcptund", .format = (enum log_format)g->logformat};
 
     if (!log_init(&lp))
+        return 0;
+    log_error("%s", err_text());
+    if (d->sh.elder)
+        elder_fail(d->sh.elder, err_text());
+    return STATUS_FAILED;
+}
+
+/* Whether we were started to take over. 0 or the exit status. */
+static int look_back(struct daemon *d)
+{
+    if (!elder_open(&d->sh.elder))
         return 0;
     log_error("%s", err_text());
     return STATUS_FAILED;
@@ -538,7 +673,7 @@ static int run_as_kcptun(struct daemon *d)
         return status;
     log_init(&(struct log_params){LOG_AT_INFO, "", "kcptund", LOG_AS_KCPTUN});
     d->file = d->compat.name;
-    return load(d) || serve(d) ? COMPAT_FAILED : STATUS_OK;
+    return look_back(d) || load(d) || serve(d) ? COMPAT_FAILED : STATUS_OK;
 }
 
 int main(int argc, char **argv)
@@ -547,11 +682,15 @@ int main(int argc, char **argv)
     struct options o;
     int status, r;
 
+    d.argv = argv;
     if (compat_is(&d.compat, argc, argv))
         return run_as_kcptun(&d);
     if (options_parse(&o, argc, argv, &status))
         return status;
     d.file = o.file;
+    r = o.test || o.print ? 0 : look_back(&d);
+    if (r)
+        return r;
     r = load(&d);
     if (r || o.test || o.print) {
         r = r ? r : check_only(d.conf, &o);

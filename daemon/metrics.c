@@ -191,11 +191,12 @@ static int open_listener(const struct addr_text *at)
     return err_say(fd, "metrics = %s", net_addr_text(&a));
 }
 
-int metrics_new(struct metrics **mp, const struct addr_text *at, const struct metrics_source *src)
+int metrics_new(struct metrics **mp, const struct addr_text *at, int fd, const struct metrics_source *src)
 {
     struct metrics *m = calloc(1, sizeof *m);
-    int fd = m ? open_listener(at) : err_here(-ENOMEM);
 
+    if (fd < 0 || !m)
+        fd = m ? open_listener(at) : err_here(-ENOMEM);
     if (fd < 0) {
         free(m);
         return fd;
@@ -214,6 +215,23 @@ int metrics_new(struct metrics **mp, const struct addr_text *at, const struct me
     }
     *mp = m;
     return 0;
+}
+
+int metrics_listener(const struct metrics *m)
+{
+    return MHD_get_daemon_info(m->http, MHD_DAEMON_INFO_LISTEN_FD)->listen_fd;
+}
+
+void metrics_let_go(struct metrics *m, bool stays)
+{
+    int fd = MHD_quiesce_daemon(m->http); /* stopping it might shut the socket down, for both processes */
+
+    if (fd >= 0)
+        close(fd);
+    if (m->path && !stays)
+        unlink(m->path);
+    free(m->path);
+    m->path = NULL;
 }
 
 struct metrics *metrics_free(struct metrics *m)

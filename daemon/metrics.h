@@ -48,8 +48,12 @@ struct metrics;
 
 enum { METRICS_CLIENTS = 16, METRICS_IDLE_S = 5, METRICS_WHOLE_S = 20 }; /* most at a time; seconds of rest; in all */
 
-/* Listens at `at`. 0, -errno (-ENOSYS: built without it); err_text() names the address. */
-int metrics_new(struct metrics **mp, const struct addr_text *at, const struct metrics_source *src);
+/* Listens at `at`; fd: a socket that does already (taken), or -1. 0, -errno (-ENOSYS: built without it); err_text() names
+ * the address. */
+int metrics_new(struct metrics **mp, const struct addr_text *at, int fd, const struct metrics_source *src);
+int metrics_listener(const struct metrics *m);
+/* Takes no new clients. stays: another process listens there, so a path is not removed. */
+void metrics_let_go(struct metrics *m, bool stays);
 struct metrics *metrics_free(struct metrics *m);
 int metrics_fd(const struct metrics *m); /* readable: call metrics_step() */
 struct tick metrics_deadline(const struct metrics *m, struct tick now); /* or then at the latest; TICK_NEVER */

@@ -3,12 +3,25 @@
 
 #include "core/base/err.h"
 
-int metrics_new(struct metrics **mp, const struct addr_text *at, const struct metrics_source *src)
+int metrics_new(struct metrics **mp, const struct addr_text *at, int fd, const struct metrics_source *src)
 {
     (void)mp;
+    (void)fd;
     (void)at;
     (void)src;
     return err_say(-ENOSYS, "metrics: this kcptund was built without libmicrohttpd; leave the key out");
+}
+
+int metrics_listener(const struct metrics *m)
+{
+    (void)m;
+    return -1;
+}
+
+void metrics_let_go(struct metrics *m, bool stays)
+{
+    (void)m;
+    (void)stays;
 }
 
 struct metrics *metrics_free(struct metrics *m)

@@ -40,7 +40,7 @@ static struct metrics_now now(void *ctx)
     return (struct metrics_now){
         .identity = self.changes,
         .n_profiles = self.n,
-        .n_workers = sh->n_workers,
+        .n_workers = sh->n_workers + roster_has_inherited(self.roster), /* behind the last: of the process before us */
         .io = sh->io->name,
         .buffer_limit = sh->memory,
         .start_s = self.start_s,
@@ -64,7 +64,7 @@ static const struct stats *stats(void *ctx, unsigned worker, unsigned i)
 static const struct worker_stats *of_worker(void *ctx, unsigned worker)
 {
     (void)ctx;
-    return worker_stats(self.sh->workers[worker]);
+    return worker < self.sh->n_workers ? worker_stats(self.sh->workers[worker]) : NULL;
 }
 
 struct metrics_source metrics_source(struct shared *sh, struct roster *r)

@@ -43,7 +43,7 @@ struct reload {
     struct reload_result last, next; /* next: of what is on its way */
     struct reload_override *overrides;
     unsigned n_overrides;
-    bool stopped;
+    bool stopped, held;
 };
 
 /* ---- results ---- */
@@ -292,7 +292,7 @@ static void publish(struct reload *r, struct conf *c, struct edition *e, struct 
 
 static void attempt(struct reload *r, struct request *q)
 {
-    const struct edition_params ep = {r->roster, r->secrets, r->sh->n_workers, ++r->editions};
+    const struct edition_params ep = {r->roster, r->secrets, r->sh->n_workers, ++r->editions, NULL};
     struct edition *e = NULL;
     struct conf *c = NULL;
     struct conf_diff d;
@@ -327,7 +327,7 @@ static void next(struct reload *r)
 {
     struct request *q;
 
-    while (!r->edition && (q = LIST_FIRST(&r->queue, struct request, node))) {
+    while (!r->edition && !r->held && (q = LIST_FIRST(&r->queue, struct request, node))) {
         list_del(&q->node);
         r->queued--;
         if (r->stopped) {
@@ -444,8 +444,15 @@ int reload_step(struct reload *r)
     return (int)((tick_max(due, now).us - now.us + 999) / 1000);
 }
 
+void reload_hold(struct reload *r, bool on)
+{
+    r->held = on;
+    next(r);
+}
+
 void reload_stop(struct reload *r)
 {
+    r->held = false;
     r->stopped = true;
     next(r);
 }
@@ -454,7 +461,7 @@ void reload_stop(struct reload *r)
 
 static int first_edition(struct reload *r)
 {
-    const struct edition_params ep = {r->roster, r->secrets, r->sh->n_workers, 0};
+    const struct edition_params ep = {r->roster, r->secrets, r->sh->n_workers, 0, r->sh->elder};
     struct edition *e = NULL;
     struct conf_diff d;
     int k = edition_new(&e, &d, r->conf, &ep);

@@ -73,6 +73,7 @@ void reload_on_gone(struct reload *r, const struct mail_gone *m);
 /* What is due by the clock: files that have settled, letters that found no room. Milliseconds until the next call, or
  * -1: none needed. */
 int reload_step(struct reload *r);
+void reload_hold(struct reload *r, bool on);  /* what is asked for waits meanwhile */
 void reload_stop(struct reload *r);           /* the process ends: no more changes; open callbacks learn so */
 
 #endif

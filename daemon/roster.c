@@ -20,6 +20,8 @@ struct roster {
     unsigned n, cap;
     unsigned free_from; /* no free slot before it */
     struct stats gone; /* of tunnels that are no more: counters only */
+    struct stats earlier; /* of the process before an upgrade, in total */
+    bool inherited;
 };
 
 struct roster *roster_new(unsigned n_workers)
@@ -44,7 +46,7 @@ static struct roster_entry *entry_free(const struct roster *r, struct roster_ent
         sockets_put(s);
     }
     plan_put(e->plan);
-    for (unsigned i = 0; e->stats && i < r->n_workers; i++)
+    for (unsigned i = 0; e->stats && i <= r->n_workers; i++)
         free(e->stats[i]);
     for (unsigned i = 0; e->findings && i < r->n_workers; i++)
         findings_free(e->findings[i]);
@@ -80,23 +82,30 @@ static bool grow(struct roster *r)
     return true;
 }
 
-static struct roster_entry *entry_new(const struct roster *r)
+static struct stats *stats_new(void)
 {
     const size_t size = (sizeof(struct stats) + 63) / 64 * 64; /* written by threads of their own */
+    struct stats *s = aligned_alloc(64, size);
+
+    return s ? memset(s, 0, size) : NULL;
+}
+
+static struct roster_entry *entry_new(const struct roster *r)
+{
     struct roster_entry *e = calloc(1, sizeof *e);
 
-    if (!e || !(e->stats = calloc(r->n_workers, sizeof(struct stats *))) ||
+    if (!e || !(e->stats = calloc(r->n_workers + 1u, sizeof(struct stats *))) ||
         !(e->findings = calloc(r->n_workers, sizeof(struct findings *))) ||
         !(e->uses = calloc(r->n_workers, sizeof *e->uses)))
         return entry_free(r, e);
     for (unsigned i = 0; i < r->n_workers; i++) {
-        e->stats[i] = aligned_alloc(64, size);
+        e->stats[i] = stats_new();
         e->findings[i] = findings_new();
         if (!e->stats[i] || !e->findings[i])
             return entry_free(r, e);
-        memset(e->stats[i], 0, size);
     }
-    return e;
+    e->stats[r->n_workers] = stats_new();
+    return e->stats[r->n_workers] ? e : entry_free(r, e);
 }
 
 struct roster_entry *roster_reserve(struct roster *r)
@@ -214,7 +223,7 @@ struct stats roster_stats(const struct roster *r, const struct roster_entry *e)
 {
     struct stats sum = {0};
 
-    for (unsigned i = 0; i < r->n_workers; i++)
+    for (unsigned i = 0; i <= r->n_workers; i++)
         stats_sum(&sum, e->stats[i]);
     return sum;
 }
@@ -229,10 +238,41 @@ struct stats roster_total(const struct roster *r)
     struct stats sum = r->gone;
     const struct roster_entry *e;
 
-    for (unsigned at = 0; (e = roster_next(r, &at));) {
-        struct stats one = roster_stats(r, e);
-
-        stats_sum(&sum, &one);
-    }
+    stats_sum(&sum, &r->earlier);
+    for (unsigned at = 0; (e = roster_next(r, &at));)
+        for (unsigned i = 0; i < r->n_workers; i++)
+            stats_sum(&sum, e->stats[i]);
     return sum;
+}
+
+/* ---- the process before an upgrade ---- */
+
+void roster_inherit(struct roster *r, const char *profile, const struct stats *s)
+{
+    const struct roster_entry *e = *profile ? roster_by_name(r, profile) : NULL;
+    struct stats *to = *profile ? e ? e->stats[r->n_workers] : NULL : &r->earlier;
+
+    r->inherited = true;
+    for (size_t i = 0; to && i < stats_count; i++)
+        stats_put(to, i, stat_get(s, i));
+}
+
+static void clear_gauges(struct stats *s)
+{
+    for (size_t i = 0; i < stats_count; i++)
+        if (stats_info[i].kind != 'C')
+            stats_put(s, i, 0);
+}
+
+void roster_inherited(struct roster *r)
+{
+    clear_gauges(&r->earlier);
+    for (unsigned i = 0; i < r->n; i++)
+        if (r->slots[i].e)
+            clear_gauges(r->slots[i].e->stats[r->n_workers]);
+}
+
+bool roster_has_inherited(const struct roster *r)
+{
+    return r->inherited;
 }

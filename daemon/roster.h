@@ -18,7 +18,7 @@ struct roster_entry {
     const struct conf_profile *conf; /* as it runs; changes with a reload: do not keep */
     bool removed;                 /* not in the configuration any more: it drains */
     unsigned ended;               /* workers that have ended their part */
-    struct stats **stats;         /* by worker */
+    struct stats **stats;         /* by worker; behind the last one, main's: of the process before an upgrade */
     struct findings **findings;   /* by worker */
     struct key_uses *uses;        /* by worker; theirs (keyring.h) */
     struct plan *plan;            /* the newest; a reference */
@@ -33,6 +33,11 @@ struct stats roster_stats(const struct roster *r, const struct roster_entry *e);
 uint64_t roster_changes(const struct roster *r);      /* grows whenever an entry comes, changes or goes; never 0 */
 /* Adds up all tunnels, those that are gone included: counters never go back. */
 struct stats roster_total(const struct roster *r);
+
+/* Counters of the process before an upgrade go on in ours. Of a profile, or, "", of all it ever had; as it last told. */
+void roster_inherit(struct roster *r, const char *profile, const struct stats *s);
+void roster_inherited(struct roster *r);              /* it is no more: what it had open is not */
+bool roster_has_inherited(const struct roster *r);
 
 /* ---- for reload.c ---- */
 struct roster *roster_new(unsigned n_workers);        /* NULL: out of memory */

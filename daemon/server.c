@@ -6,7 +6,9 @@
 #include "core/base/err.h"
 #include "daemon/diagnose.h"
 #include "daemon/event.h"
+#include "daemon/finish.h"
 #include "daemon/flow.h"
+#include "daemon/forward.h"
 #include "daemon/log.h"
 #include "daemon/steer.h"
 
@@ -173,6 +175,16 @@ static void tune_set(const struct listeners *l, const struct conf_profile *c)
         net_udp_tune(l->v[i].src.fd, c->sockbuf, (uint8_t)c->dscp);
 }
 
+void server_pause(const struct tunnel *t, bool paused)
+{
+    struct worker *w = t->w;
+
+    if (!t->listeners || !atomic_load(&t->listeners->sockets->handed))
+        return;
+    for (unsigned i = 0; i < t->listeners->n; i++)
+        w->ops->pause(w->io, &t->listeners->v[i].src, paused);
+}
+
 void server_tune(const struct tunnel *t)
 {
     tune_set(t->listeners, t->conf);
@@ -181,8 +193,7 @@ void server_tune(const struct tunnel *t)
     }
 }
 
-/* The socket of a set of that id, or what has taken its place. NULL: none. */
-static struct io_src *find_sock(struct tunnel *t, uint32_t set, unsigned port)
+struct io_src *server_find_sock(struct tunnel *t, uint32_t set, unsigned port)
 {
     LIST_EACH(l, &t->old, struct listeners, node) {
         if (l->sockets->id == set)
@@ -245,8 +256,8 @@ static void disown(struct tunnel *t, const struct arrival *a)
     struct net_gso gso = {0};
     int err;
 
-    if (tick_since_us(t->disowned, w->now) >= DISOWN_US * DISOWN_BURST)
-        return;
+    if (w->frozen || tick_since_us(t->disowned, w->now) >= DISOWN_US * DISOWN_BURST)
+        return; /* frozen: it may be another process's */
     t->disowned = tick_add_us(tick_max(t->disowned, w->now), DISOWN_US);
     arq_seg_put(&out, &s);
     packet_batch_add(&one, (size_t)cipher_head(c) + ARQ_HEADER + cipher_tail(c), NULL);
@@ -262,7 +273,7 @@ static bool may_begin(const struct tunnel *t, const struct arrival *a)
 
     for (unsigned i = 0; i < t->keys.n_current; i++)
         current = current || t->keys.v[i] == a->key;
-    return current && CONTAINER(a->sock, struct listener, src)->set == t->listeners;
+    return current && !t->w->frozen && CONTAINER(a->sock, struct listener, src)->set == t->listeners;
 }
 
 /* A session may begin with a PUSH whose sn a fresh receiver would take: a real client's first datagrams always are such;
@@ -321,6 +332,7 @@ static struct peer *follow(struct tunnel *t, const struct arrival *a)
     flow_end(p);
     p->remote = *a->from;
     session_moved(p->session, t->w->now);
+    finish_tell(p, false);
     return p;
 }
 
@@ -384,7 +396,7 @@ static void hand_over(struct tunnel *t, const struct arrival *a, unsigned owner)
 }
 
 struct peer *server_route(struct tunnel *t, struct io_src *sock, const struct io_event *ev, struct tunnel_key *key,
-                          struct bytes payload)
+                          struct bytes payload, struct bytes raw)
 {
     struct packet_info info;
     struct arrival a = {.sock = sock, .from = &ev->from, .to = &ev->to, .key = key, .info = &info, .payload = payload};
@@ -400,6 +412,8 @@ struct peer *server_route(struct tunnel *t, struct io_src *sock, const struct io
         rt = routes_learn(&t->peers, &ev->from, info.conv, t->w->now);
     else
         rt = routes_find(&t->peers, &ev->from, t->w->now);
+    if (forward_opened(t, CONTAINER(sock, struct listener, src), ev, &info, rt, raw))
+        return NULL;
     if (!info.has_conv && (!rt || tick_before(t->w->now, rt->mixed_until)))
         return NULL; /* parity of nobody we know, or of one of two */
     a.conv = info.has_conv ? info.conv : rt->conv;
@@ -425,7 +439,7 @@ void server_handed(struct tunnel *t, const struct mail_datagram *m, struct bytes
 
     if (packet_look(&info, payload))
         return;
-    a.sock = find_sock(t, m->sockets, m->port);
+    a.sock = server_find_sock(t, m->sockets, m->port);
     if (!a.sock || !a.key || !keyring_cipher(a.key, t->conf->name)) { /* one of us has not moved on yet */
         stat_add(&t->stats->mailbox_drops, 1);
         return;

@@ -14,10 +14,15 @@ bool server_allows(const struct tunnel *t, const struct sockaddr_any *from); /* 
 void server_mark_unused(struct tunnel *t);
 bool server_mark_used(struct tunnel *t, const struct peer *p);
 void server_drop_unused(struct tunnel *t);
+/* Its sockets that another process goes on with: stop reading, or go on. */
+void server_pause(const struct tunnel *t, bool paused);
+/* The socket of a set of that id, or what has taken its place. NULL: none. */
+struct io_src *server_find_sock(struct tunnel *t, uint32_t set, unsigned port);
 struct listeners *server_set_of(const struct peer *p);
-/* One opened datagram of a run. The session of this worker that took it, or NULL. */
+/* One opened datagram of a run; raw: as it came, empty where nobody else needs it. The session of this worker that took it,
+ * or NULL. */
 struct peer *server_route(struct tunnel *t, struct io_src *sock, const struct io_event *ev, struct tunnel_key *key,
-                          struct bytes payload);
+                          struct bytes payload, struct bytes raw);
 /* The same for one that another worker opened and looked at. */
 void server_handed(struct tunnel *t, const struct mail_datagram *m, struct bytes payload);
 

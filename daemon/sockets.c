@@ -2,6 +2,7 @@
 #include "daemon/sockets.h"
 
 #include "core/base/err.h"
+#include "daemon/elder.h"
 #include "daemon/log.h"
 #include "daemon/net.h"
 #include "daemon/steer.h"
@@ -12,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static _Atomic uint32_t next_id;
+static _Atomic uint32_t next_id = 1;
 
 static const struct addr_text *address(const struct conf_profile *c)
 {
@@ -154,6 +155,13 @@ static int copy_address(struct addr_text *to, const struct addr_text *from)
     return (from->host && !to->host) || (from->path && !to->path) ? err_here(-ENOMEM) : 0;
 }
 
+/* Sockets that were somebody else's, as if they had been opened for this configuration. */
+static void tune(const struct sockets *s, const struct conf_profile *c)
+{
+    for (unsigned i = 0; !s->stream && i < s->n_ports * s->n_workers; i++)
+        net_udp_tune(s->fds[i], c->sockbuf, (uint8_t)c->dscp);
+}
+
 int sockets_open(struct sockets **sp, const struct sockets_params *p)
 {
     const struct addr_text *a = address(p->conf);
@@ -175,6 +183,10 @@ int sockets_open(struct sockets **sp, const struct sockets_params *p)
         s->fds[i] = -1;
     r = copy_address(&s->at, a);
     if (!r)
+        r = elder_take_sockets(p->elder, s);
+    if (!r)
+        tune(s, p->conf);
+    else if (r == ELDER_HAS_NONE)
         r = server ? open_server(s, p) : open_client(s, p->conf);
     if (r)
         sockets_put(s);
@@ -224,8 +236,12 @@ int sockets_adopt(struct sockets *s, unsigned port, unsigned worker)
 
 int sockets_reopen(struct sockets *s, unsigned worker, const struct conf_profile *conf)
 {
+    int r;
+
     if (!s->stream || worker != s->home || !s->adopted[0])
         return 0;
     s->adopted[0] = false;
-    return open_client(s, conf);
+    r = open_client(s, conf);
+    atomic_store_explicit(&s->closed, r, memory_order_release);
+    return r;
 }

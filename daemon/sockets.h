@@ -9,13 +9,18 @@
 
 #include <stdatomic.h>
 
+struct elder;
 struct steer;
 
-struct sockets {                  /* immutable but for refs, next and adopted */
+struct sockets {                  /* immutable but for refs, next, adopted and handed */
     atomic_uint refs;
     struct sockets *next;         /* main's: older ones of the same tunnel, some of which may still be in use */
-    uint32_t id;                  /* no two of a process have the same */
+    uint32_t id;                  /* no two of a process have the same; not 0 */
     struct addr_text at;
+    uint64_t origin_tunnel;       /* whose they were in the process before an upgrade, in its numbers */
+    uint32_t origin_set;          /* 0: nobody's */
+    atomic_bool closed;           /* client: the worker has closed it, to listen again later perhaps */
+    atomic_bool handed;           /* another process goes on with them: they are not read, names of files stay */
     bool stream;                  /* client */
     unsigned n_workers, n_ports;  /* client: 1 each */
     unsigned home;                /* client: the worker that listens */
@@ -29,6 +34,7 @@ struct sockets_params {
     unsigned n_workers;
     unsigned home;                /* client */
     const struct sockets *held;   /* what the same tunnel has open: its ports are not in our way */
+    struct elder *elder;          /* may have them; NULL: nobody has */
 };
 /* 0, -errno: err_text() says which. The first references are the caller's. */
 int sockets_open(struct sockets **sp, const struct sockets_params *p);

@@ -182,7 +182,7 @@ static int load(struct steer *s, unsigned n_ports)
     return s->prog < 0 ? s->prog : 0;
 }
 
-struct steer *steer_new(uint16_t port_min, unsigned n_ports, unsigned n_workers)
+static struct steer *make(uint16_t port_min, unsigned n_ports, unsigned n_workers)
 {
     struct steer *s = calloc(1, sizeof *s + n_ports * sizeof s->flows[0]);
 
@@ -191,7 +191,37 @@ struct steer *steer_new(uint16_t port_min, unsigned n_ports, unsigned n_workers)
     s->port_min = port_min;
     s->n_workers = n_workers;
     s->owners = s->sockets = s->prog = -1;
-    atomic_init(&s->refusal, load(s, n_ports));
+    return s;
+}
+
+struct steer *steer_new(uint16_t port_min, unsigned n_ports, unsigned n_workers)
+{
+    struct steer *s = make(port_min, n_ports, n_workers);
+
+    if (s)
+        atomic_init(&s->refusal, load(s, n_ports));
+    return s;
+}
+
+bool steer_fds(const struct steer *s, int fds[STEER_FDS])
+{
+    fds[0] = s->owners;
+    fds[1] = s->sockets;
+    fds[2] = s->prog;
+    return !steer_refusal(s);
+}
+
+struct steer *steer_inherit(uint16_t port_min, unsigned n_ports, unsigned n_workers, const int *fds)
+{
+    struct steer *s = make(port_min, n_ports, n_workers);
+
+    if (s && fds) {
+        s->owners = fds[0];
+        s->sockets = fds[1];
+        s->prog = fds[2];
+    }
+    if (s)
+        atomic_init(&s->refusal, fds ? 0 : -EPERM);
     return s;
 }
 

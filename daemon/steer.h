@@ -12,11 +12,16 @@
 
 struct steer;
 
+enum { STEER_FDS = 3 };
 enum { STEER_TAKEN = 1 };         /* another session of that address came first, or there are enough */
 enum { STEER_FLOWS_MAX = 100 };   /* connected sockets of a port: half a microsecond per unknown datagram */
 
 /* For n_ports ports from port_min on, each bound once by every worker. NULL: out of memory. */
 struct steer *steer_new(uint16_t port_min, unsigned n_ports, unsigned n_workers);
+/* What another process needs to go on with it: maps and program. False: there is no map. */
+bool steer_fds(const struct steer *s, int fds[STEER_FDS]);
+/* The same on the other side: takes fds (NULL: no map). Its sockets have joined already. NULL: out of memory. */
+struct steer *steer_inherit(uint16_t port_min, unsigned n_ports, unsigned n_workers, const int *fds);
 struct steer *steer_free(struct steer *s);
 /* A worker's socket, bound with SO_REUSEPORT to port number `port` of the range. It leaves when it is closed. */
 void steer_join(struct steer *s, unsigned port, unsigned worker, int fd);

@@ -4,8 +4,11 @@
 #include "core/base/err.h"
 #include "daemon/client.h"
 #include "daemon/diagnose.h"
+#include "daemon/elder.h"
 #include "daemon/findings.h"
+#include "daemon/finish.h"
 #include "daemon/flow.h"
+#include "daemon/forward.h"
 #include "daemon/log.h"
 #include "daemon/params.h"
 #include "daemon/relay.h"
@@ -302,7 +305,7 @@ static bool receive_old(struct tunnel *t, struct io_src *sock, const struct io_e
             cipher_open(c, &one, 1);
         if (!one.ok)
             continue;
-        p = server_route(t, sock, ev, t->keys.v[k], payload_of(c, &one));
+        p = server_route(t, sock, ev, t->keys.v[k], payload_of(c, &one), dgram);
         if (p)
             session_settle(p->session); /* the copy goes */
         return true;
@@ -318,7 +321,7 @@ static void receive_server(struct tunnel *t, struct io_src *sock, const struct i
     uint8_t *whole = NULL;
     unsigned bad = 0;
 
-    if (t->keys.n > 1) { /* what does not open is spoilt */
+    if (t->keys.n > 1 || elder_claims_any(t->w->sh->elder)) { /* what does not open is spoilt */
         if (!t->w->scratch)
             t->w->scratch = malloc(UINT16_MAX + 1);
         whole = t->w->scratch ? memcpy(t->w->scratch, ev->data, ev->len) : NULL;
@@ -326,11 +329,15 @@ static void receive_server(struct tunnel *t, struct io_src *sock, const struct i
     if (c)
         cipher_open(c, v, n);
     for (unsigned i = 0; i < n; i++) {
+        struct bytes raw = bytes_of(whole ? whole + (v[i].p - ev->data) : NULL, whole ? v[i].len : 0);
+
         if (v[i].ok)
-            server_route(t, sock, ev, t->keys.v[0], payload_of(c, &v[i]));
-        else if (!whole || !receive_old(t, sock, ev, bytes_of(whole + (v[i].p - ev->data), v[i].len)))
+            server_route(t, sock, ev, t->keys.v[0], payload_of(c, &v[i]), raw);
+        else if (!whole || (!receive_old(t, sock, ev, raw) &&
+                            !forward_unopened(t, CONTAINER(sock, struct listener, src), ev, raw)))
             bad++;
     }
+    forward_flush(t->w);
     count_bad(t, sock, ev, bad);
 }
 
@@ -520,6 +527,8 @@ void peer_close(struct peer *p, const char *why)
     say_last(p);
     worker_cancel(w, &p->timer);
     list_del(&p->dirty);
+    if (!t->client)
+        finish_tell(p, true);
     if (t->client)
         client_lost(t->client, p);
     else

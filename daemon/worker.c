@@ -3,6 +3,8 @@
 
 #include "core/base/err.h"
 #include "daemon/client.h"
+#include "daemon/elder.h"
+#include "daemon/finish.h"
 #include "daemon/flow.h"
 #include "daemon/log.h"
 #include "daemon/relay.h"
@@ -56,6 +58,14 @@ unsigned worker_of_conv(const struct shared *sh, uint32_t conv)
     uint64_t x = (conv ^ sh->hash_seed) * UINT64_C(0x9e3779b97f4a7c15);
 
     return (unsigned)((x >> 32) * sh->n_workers >> 32);
+}
+
+void worker_tell_main(struct worker *w, enum mail_type type, struct bytes rec)
+{
+    while (post_put(w->sh->post, w->id, w->sh->n_workers, type, rec, bytes_of(NULL, 0))) {
+        post_publish(w->sh->post, w->id);
+        sched_yield();
+    }
 }
 
 void worker_flush(struct worker *w)
@@ -209,6 +219,9 @@ static void on_event(struct worker *w, struct io_event *ev)
     case SRC_CLIENT:
         client_on_accept(s, ev);
         break;
+    case SRC_HEIR:
+        finish_receive(w);
+        break;
     case SRC_RELAY:
         relay_on_io(relay_of_src(s), ev);
         break;
@@ -216,15 +229,6 @@ static void on_event(struct worker *w, struct io_event *ev)
 }
 
 /* ---- letters ---- */
-
-/* To main, which never waits for us, so there will be room. */
-static void tell_main(struct worker *w, enum mail_type type, struct bytes rec)
-{
-    while (post_put(w->sh->post, w->id, w->sh->n_workers, type, rec, bytes_of(NULL, 0))) {
-        post_publish(w->sh->post, w->id);
-        sched_yield();
-    }
-}
 
 /* Tunnels added, changed and removed. Count of those that could not follow. */
 static unsigned adopt(struct worker *w, const struct edition *e)
@@ -247,7 +251,7 @@ static void on_edition(struct worker *w, const struct edition *e)
 {
     struct mail_moved m = {.worker = w->id, .number = e->number, .failed = adopt(w, e)};
 
-    tell_main(w, MAIL_MOVED, bytes_of(&m, sizeof m));
+    worker_tell_main(w, MAIL_MOVED, bytes_of(&m, sizeof m));
 }
 
 static void on_datagram(struct worker *w, struct bytes rec)
@@ -286,6 +290,7 @@ static void on_letter(struct worker *w, enum mail_type type, struct bytes rec)
         break;
     case MAIL_DRAIN:
         w->draining = true;
+        w->finish.on = false;
         w->drain_until = ((const struct mail_drain *)(const void *)rec.p)->until;
         for (unsigned i = 0; i < w->n_tunnels; i++)
             if (w->tunnels[i])
@@ -299,11 +304,22 @@ static void on_letter(struct worker *w, enum mail_type type, struct bytes rec)
     case MAIL_STOP:
         w->stop = true;
         break;
+    case MAIL_FREEZE:
+        finish_freeze(w, ((const struct mail_freeze *)(const void *)rec.p)->link);
+        break;
+    case MAIL_THAW:
+        finish_thaw(w);
+        break;
+    case MAIL_FINISH:
+        finish_begin(w, ((const struct mail_drain *)(const void *)rec.p)->until);
+        break;
     case MAIL_PING:
     case MAIL_LISTED: /* this and the following are main's */
     case MAIL_ENDED:
     case MAIL_MOVED:
     case MAIL_GONE:
+    case MAIL_FROZEN:
+    case MAIL_NEWS:
         break;
     }
 }
@@ -377,7 +393,7 @@ static void end_leaving(struct worker *w)
 
         list_del(&t->node);
         tunnel_close(t);
-        tell_main(w, MAIL_GONE, bytes_of(&m, sizeof m));
+        worker_tell_main(w, MAIL_GONE, bytes_of(&m, sizeof m));
     }
 }
 
@@ -415,6 +431,10 @@ static bool drained(struct worker *w)
         return false;
     if (!tick_before(w->now, w->drain_until))
         return true;
+    if (elder_is_there(w->sh->elder)) /* we read for it */
+        return false;
+    if (w->finish.on)
+        return finish_is_over(w);
     if (w->n_relays)
         return false;
     for (unsigned i = 0; i < w->n_tunnels; i++) {
@@ -439,6 +459,8 @@ static void wind_up(struct worker *w)
         w->ops->del(w->io, &w->answers);
     if (w->wake.fd >= 0)
         w->ops->del(w->io, &w->wake);
+    if (w->finish.src.fd >= 0)
+        w->ops->del(w->io, &w->finish.src);
     while (w->n_srcs) {
         struct io_event ev[EVENTS];
         int n = w->ops->wait(w->io, tick_add_ms(io_now(), 100), ev, EVENTS);
@@ -505,7 +527,7 @@ static void *run(void *arg)
     while (!w->stop && !r && !drained(w)) {
         struct tick until = wheel_next(&w->wheel);
 
-        r = turn(w, w->draining ? tick_min(until, tick_add_ms(w->now, 50)) : until);
+        r = turn(w, w->draining && !w->finish.on ? tick_min(until, tick_add_ms(w->now, 50)) : until);
         if (r)
             log_error("worker %u: %s: %s", w->id, w->ops->name, strerror(-r));
     }
@@ -563,7 +585,7 @@ int worker_start(struct worker **wp, struct shared *sh, unsigned id)
     w->sh = sh;
     w->id = id;
     w->ops = sh->io;
-    w->wake.fd = w->answers.fd = -1;
+    w->wake.fd = w->answers.fd = w->finish.src.fd = -1;
     list_init(&w->dirty);
     w->age.fire = give_back;
     list_init(&w->leaving);
@@ -605,6 +627,7 @@ struct worker *worker_free(struct worker *w)
     nonce_fini(&w->nonce);
     sem_destroy(&w->ready);
     free(w->scratch);
+    finish_fini(w);
     free(w);
     return NULL;
 }

@@ -17,6 +17,9 @@
 #include <semaphore.h>
 
 struct edition;
+struct elder;
+struct io_event;
+struct listener;
 struct tunnel;
 struct tunnel_key;
 struct peer;
@@ -36,6 +39,7 @@ struct shared {
     uint64_t hash_seed;           /* of every table and of the choice of worker, against chosen collisions */
     size_t memory;                /* bytes of buffers per worker */
     uint32_t spin_us;             /* see the key; 0 if there are too few cores */
+    struct elder *elder;          /* the process that was upgraded to this one (elder.h); NULL: none */
 };
 
 enum src_kind {                   /* io_src.kind: what owns a descriptor */
@@ -46,6 +50,7 @@ enum src_kind {                   /* io_src.kind: what owns a descriptor */
     SRC_CLIENT,                   /* struct client: where local connections arrive */
     SRC_PEER,                     /* struct peer: a client's own socket */
     SRC_RELAY,                    /* struct relay */
+    SRC_HEIR,                     /* worker.finish.src */
 };
 
 struct timer {                    /* embedded in its owner; zeroed but for fire: not armed */
@@ -58,6 +63,22 @@ struct worker_stats {             /* written by the worker at the end of a turn,
     uint64_t ended;               /* 1: there will be no more, its thread ends */
     uint64_t buffer_bytes, sessions, connections, descriptors;
     struct histogram turn;        /* how long turns with something to do took */
+};
+
+struct forward {                  /* datagrams for the elder that lie one behind the other (forward.h) */
+    const struct io_event *ev;    /* NULL: none */
+    const struct listener *from;
+    struct bytes data;
+    int link;
+    unsigned n;
+};
+
+struct finish {                   /* of the old process of an upgrade (finish.h) */
+    struct io_src src;            /* where datagrams come from; fd -1: not open */
+    uint8_t *mem;                 /* for them */
+    struct timer tick;
+    struct tick since;
+    bool on;                      /* the new process has taken over */
 };
 
 struct worker {
@@ -88,6 +109,9 @@ struct worker {
     unsigned n_srcs;              /* descriptors not yet IO_GONE */
     uint8_t *scratch;             /* a copy of a run for a second key; on demand */
     bool draining, stop;
+    bool frozen;                  /* another process takes over what is new; see finish.h */
+    struct forward forward;
+    struct finish finish;
     sem_t ready;                  /* the start is over: */
     int result;
     char why[256];
@@ -108,6 +132,8 @@ void worker_set(struct worker *w, struct timer *t, struct tick at);
 void worker_cancel(struct worker *w, struct timer *t);
 /* Watches s as kind by one of the calls of io_ops that add. 0, -errno (s is as it was, the descriptor still the caller's). */
 int worker_add(struct worker *w, struct io_src *s, enum src_kind kind, int fd, int (*add)(struct io *, struct io_src *));
+/* To main, which never waits for us, so there will be room. */
+void worker_tell_main(struct worker *w, enum mail_type type, struct bytes rec);
 unsigned worker_of_conv(const struct shared *sh, uint32_t conv);
 /* Sends what is in the batch. */
 void worker_flush(struct worker *w);

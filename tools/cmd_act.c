@@ -130,3 +130,17 @@ int cmd_loglevel(const struct ctl *c, int argc, char **argv)
         return CTL_EXIT_USAGE;
     return act(c, "loglevel", args, print_level);
 }
+
+/* ---- upgrade ---- */
+
+static void print_upgraded(const json_t *data)
+{
+    printf("process %lld has the service\n", (long long)ctl_num(data, "pid"));
+}
+
+int cmd_upgrade(const struct ctl *c, int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    return act(c, "upgrade", NULL, print_upgraded);
+}

@@ -167,6 +167,25 @@ static void print_overrides(const json_t *overrides)
     }
 }
 
+static void print_upgrades(const json_t *data)
+{
+    const json_t *failed = json_object_get(data, "upgrade"), *f;
+    char left[CTL_TEXT];
+    size_t i;
+
+    json_array_foreach(json_object_get(data, "finishing"), i, f)
+    {
+        printf("finishing in pid %lld: %lld sessions, %lld streams, %s left\n", (long long)ctl_num(f, "pid"),
+               (long long)ctl_num(f, "sessions"), (long long)ctl_num(f, "streams"),
+               ctl_duration(ctl_num(f, "left_s"), left));
+    }
+    if (!json_is_object(failed))
+        return;
+    fputs("the last upgrade failed: ", stdout);
+    ctl_say(stdout, ctl_str(failed, "error"));
+    putchar('\n');
+}
+
 int cmd_status(const struct ctl *c, int argc, char **argv)
 {
     json_t *data;
@@ -182,6 +201,7 @@ int cmd_status(const struct ctl *c, int argc, char **argv)
         print_head(data);
         print_conf(json_object_get(data, "conf"));
         print_overrides(json_object_get(data, "overrides"));
+        print_upgrades(data);
         putchar('\n');
         ctl_list_print(c, ctl_profile_columns, json_object_get(data, "profiles"), "no profiles");
     }

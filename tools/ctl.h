@@ -53,7 +53,7 @@ const struct ctl_command *ctl_command_find(const char *name); /* NULL: none */
 typedef int ctl_run_fn(const struct ctl *c, int argc, char **argv);
 ctl_run_fn cmd_status, cmd_stats;                                        /* cmd_stats.c */
 ctl_run_fn cmd_sessions, cmd_streams, cmd_show;                          /* cmd_list.c */
-ctl_run_fn cmd_kick, cmd_drain, cmd_reload, cmd_set, cmd_loglevel;       /* cmd_act.c; cmd_drain: undrain, too */
+ctl_run_fn cmd_kick, cmd_drain, cmd_reload, cmd_set, cmd_loglevel, cmd_upgrade; /* cmd_act.c; cmd_drain: undrain, too */
 ctl_run_fn cmd_check, cmd_genkey;                                        /* cmd_local.c */
 ctl_run_fn cmd_convert;                                                  /* cmd_convert.c */
 ctl_run_fn cmd_doctor;                                                   /* cmd_doctor.c */

@@ -27,6 +27,7 @@ const struct ctl_command ctl_commands[] = {
     {"set", "[PROFILE] KEY=VALUE", CTL_ARG_SETTING, false, 1, 2, "set a live key until the next reload", cmd_set},
     {"loglevel", "[LEVEL]", CTL_ARG_LEVEL, false, 0, 1, "least grave message that is logged: print it, or set it",
      cmd_loglevel},
+    {"upgrade", "", CTL_ARG_NONE, false, 0, 0, "hand over to a new process, dropping nothing", cmd_upgrade},
     {"check", "FILE", CTL_ARG_FILE, false, 1, 1, "check a configuration file; takes no daemon", cmd_check},
     {"convert", "FILE.json [--server|--client]", CTL_ARG_FILE, false, 1, 1,
      "print a JSON file of kcptun's as INI, keys in clear; takes no daemon", cmd_convert},
