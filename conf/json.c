@@ -150,13 +150,6 @@ int json_read_text(struct kopts *o, const char *path, struct bytes text, struct 
     return r ? r : ps->n_errors > errors ? CONF_INVALID : 0;
 }
 
-static bool given_by(const struct kopts *o, const char *name, const char *path)
-{
-    const struct kopt_value *v = &o->v[kopts_find(o->role, name, strlen(name))];
-
-    return v->text && v->from == path;
-}
-
 int json_read_file(struct kopts *o, const char *path, struct conf_problems *ps)
 {
     struct place at = {path, 0};
@@ -172,7 +165,7 @@ int json_read_file(struct kopts *o, const char *path, struct conf_problems *ps)
         return CONF_INVALID;
     }
     r = json_read_text(o, path, bytes_of(text, len), ps);
-    if (!r && world && given_by(o, "key", path))
+    if (!r && world && kopts_value(o, "key")->from == path)
         conf_problem_add(ps, true, at, "key: this file holds a key and others may read it (chmod o-r)");
     explicit_bzero(text, len);
     free(text);

@@ -1,8 +1,6 @@
 /* conf/kcptun_opts.c - the table of kcptun's options, and what was given of them. */
 #include "conf/kcptun_opts.h"
 
-#include "conf/ini.h"
-#include "conf/load.h"
 #include "core/base/err.h"
 
 #include <inttypes.h>
@@ -117,8 +115,10 @@ void kopts_init(struct kopts *o, enum conf_role role, const char *program)
     *o = (struct kopts){.role = role, .program = program};
 }
 
-static void forget(struct kopt_value *v)
+void kopts_forget(struct kopts *o, unsigned i)
 {
+    struct kopt_value *v = &o->v[i];
+
     if (v->text)
         explicit_bzero(v->text, strlen(v->text));
     free(v->text);
@@ -128,7 +128,7 @@ static void forget(struct kopt_value *v)
 void kopts_fini(struct kopts *o)
 {
     for (unsigned i = 0; i < n_kopts; i++)
-        forget(&o->v[i]);
+        kopts_forget(o, i);
 }
 
 static bool is_called(const char *is, const char *name, size_t len)
@@ -152,24 +152,23 @@ int kopts_find_json(unsigned roles, const char *key)
     return -1;
 }
 
-static int row_of(const struct kopts *o, const char *name)
+const struct kopt_value *kopts_value(const struct kopts *o, const char *name)
 {
+    static const struct kopt_value none;
     int i = kopts_find(o->role, name, strlen(name));
 
-    return i;
+    return i < 0 ? &none : &o->v[i];
 }
 
 const char *kopts_text(const struct kopts *o, const char *name)
 {
-    int i = row_of(o, name);
-
-    return i < 0 ? NULL : o->v[i].text;
+    return kopts_value(o, name)->text;
 }
 
 /* ---- types ---- */
 
 /* Decimal, 0x or octal by a leading 0, with or without a sign. */
-static bool take_int(const char *text, int64_t *n)
+bool kopts_int(const char *text, int64_t *n)
 {
     const char *digits = text + (*text == '-' || *text == '+');
     char *end;
@@ -203,7 +202,7 @@ int kopts_set(struct kopts *o, int i, const char *text, const char *from)
     bool b;
 
     if (kopts[i].type == KOPT_INT) {
-        if (!take_int(text, &n))
+        if (!kopts_int(text, &n))
             return CONF_INVALID;
         snprintf(number, sizeof number, "%" PRId64, n);
         text = number;
@@ -215,7 +214,7 @@ int kopts_set(struct kopts *o, int i, const char *text, const char *from)
     copy = strdup(text);
     if (!copy)
         return err_here(-ENOMEM);
-    forget(&o->v[i]);
+    kopts_forget(o, (unsigned)i);
     o->v[i] = (struct kopt_value){copy, from};
     return 0;
 }
@@ -254,152 +253,4 @@ void kopts_help(const struct kopts *o, const char *version, FILE *out)
             fprintf(out, k->type == KOPT_TEXT ? " (default: \"%s\")" : " (default: %s)", def);
         fputs(!strcmp(k->name, "key") ? " [$KCPTUN_KEY]\n" : "\n", out);
     }
-}
-
-/* ---- to a configuration ---- */
-
-static const struct conf_key *key_of(const struct kopts *o, const struct kopt *k)
-{
-    unsigned role = o->role == CONF_SERVER ? IN_SERVER : IN_CLIENT;
-    const struct conf_key *key = k->key ? conf_key_find(k->key, role) : NULL;
-
-    return key || !k->key ? key : conf_key_find(k->key, IN_GLOBAL);
-}
-
-static struct place place_of(const struct kopt_value *v)
-{
-    return (struct place){v->from, 0};
-}
-
-/* A number beyond the range, where kcptun would take the end of it. */
-static int clamp(struct kopts *o, int i, struct conf_problems *ps)
-{
-    const struct conf_key *key = key_of(o, &kopts[i]);
-    struct kopt_value *v = &o->v[i];
-    char end[24];
-    int64_t n;
-
-    if (!v->text || !(kopts[i].how & CLAMPED) || !take_int(v->text, &n))
-        return 0;
-    if (kopts[i].how & KOPT_LOW && n < (int64_t)key->min)
-        snprintf(end, sizeof end, "%" PRIu64, key->min);
-    else if (kopts[i].how & KOPT_HIGH && n > (int64_t)key->max)
-        snprintf(end, sizeof end, "%" PRIu64, key->max);
-    else
-        return 0;
-    conf_problem_add(ps, true, place_of(v), "%s: %s counts as %s", kopts[i].name, v->text, end);
-    return kopts_set(o, i, end, v->from);
-}
-
-/* An unknown name means manual. The four numbers count in that mode alone, and stand in everybody's files. */
-static int settle_mode(struct kopts *o, struct conf_problems *ps)
-{
-    const struct conf_key *key = conf_key_find("mode", IN_BOTH);
-    int at = row_of(o, "mode");
-    struct kopt_value *v = &o->v[at];
-    const char *const *w = key->words;
-
-    while (v->text && *w && strcmp(*w, v->text) != 0)
-        w++;
-    if (v->text && !*w) {
-        char cut[CONF_SHOWN];
-
-        conf_problem_add(ps, true, place_of(v), "mode: '%s' is no known name and counts as manual",
-                         conf_shown(v->text, cut));
-        if (kopts_set(o, at, "manual", v->from))
-            return -ENOMEM;
-    }
-    for (unsigned i = 0; i < n_kopts; i++)
-        if (kopts[i].how & KOPT_MANUAL && (!v->text || strcmp(v->text, "manual") != 0))
-            forget(&o->v[i]);
-    return 0;
-}
-
-/* Ours takes this word for the system's log; kcptun for a file. */
-static int settle_log(struct kopts *o)
-{
-    const char *log = kopts_text(o, "log");
-    int i = row_of(o, "log");
-
-    return log && !strcmp(log, "syslog") ? kopts_set(o, i, "./syslog", o->v[i].from) : 0;
-}
-
-static bool is_on(const struct kopts *o, const char *name)
-{
-    const char *text = kopts_text(o, name);
-
-    return text && !strcmp(text, "true");
-}
-
-int kopts_settle(struct kopts *o, struct conf_problems *ps)
-{
-    int r = settle_mode(o, ps);
-
-    if (!r)
-        r = settle_log(o);
-    for (unsigned i = 0; i < n_kopts && !r; i++)
-        r = clamp(o, (int)i, ps);
-    if (r)
-        return err_pass(r);
-    if (is_on(o, "tcp") && !key_of(o, &kopts[row_of(o, "tcp")]))
-        conf_problem_add(ps, false, place_of(&o->v[row_of(o, "tcp")]), "tcp: not in this version");
-    if (is_on(o, "pprof"))
-        conf_problem_add(ps, true, place_of(&o->v[row_of(o, "pprof")]), "pprof: does nothing here; see perf(1)");
-    if (o->role == CONF_CLIENT && !kopts_text(o, "smuxver"))
-        conf_problem_add(ps, true, (struct place){o->program, 0},
-                         "smuxver: not given, so 2; a kcptun server from before November 2025 has 1 unless told");
-    return 0;
-}
-
-unsigned kopts_settings(const struct kopts *o, struct conf_setting v[KOPTS_MAX])
-{
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < n_kopts; i++) {
-        const struct kopt *k = &kopts[i];
-        const struct conf_key *key = key_of(o, k);
-        const char *def = k->def[o->role];
-
-        if (!key || !(k->roles >> o->role & 1))
-            continue;
-        if (o->v[i].text)
-            v[n++] = (struct conf_setting){k->key, o->v[i].text, o->v[i].from};
-        else if (def && !(k->how & KOPT_MANUAL) &&
-                 (strcmp(def, key->def[key->where == IN_GLOBAL ? 0 : o->role]) != 0 || !strcmp(k->name, "mode")))
-            v[n++] = (struct conf_setting){k->key, def, o->program};
-    }
-    return n;
-}
-
-static unsigned section_of(const struct conf_setting *v, enum conf_role role)
-{
-    unsigned own = role == CONF_SERVER ? IN_SERVER : IN_CLIENT;
-
-    return conf_key_find(v->key, own) ? own : IN_GLOBAL;
-}
-
-/* True if there was one. */
-static bool print_section(const struct conf_setting *v, unsigned n, enum conf_role role, bool global, FILE *out)
-{
-    bool any = false;
-
-    for (unsigned i = 0; i < n; i++) {
-        if ((section_of(&v[i], role) == IN_GLOBAL) != global)
-            continue;
-        if (global && !any)
-            fputs("[global]\n", out);
-        any = true;
-        fprintf(out, "%s = ", v[i].key);
-        ini_quote(v[i].value, out);
-        fputc('\n', out);
-    }
-    return any;
-}
-
-void kopts_print(const struct conf_setting *v, unsigned n, enum conf_role role, const char *name, FILE *out)
-{
-    if (print_section(v, n, role, true, out))
-        fputc('\n', out);
-    fprintf(out, "[%s %s]\n", role == CONF_SERVER ? "server" : "client", name);
-    print_section(v, n, role, false, out);
 }

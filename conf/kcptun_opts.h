@@ -22,6 +22,7 @@ struct kopt {
 enum {
     KOPT_HIDDEN = 1,              /* works, but the help does not list it */
     KOPT_LOW = 2, KOPT_HIGH = 4,  /* below or above the range kcptun takes the end of it: so do we, and warn */
+    KOPT_CLAMPED = KOPT_LOW | KOPT_HIGH,
     KOPT_MANUAL = 8,              /* counts in mode manual alone */
 };
 
@@ -45,9 +46,12 @@ void kopts_fini(struct kopts *o);                     /* wipes */
 /* Row of a name or alias of this role, len bytes; -1: none. */
 int kopts_find(enum conf_role role, const char *name, size_t len);
 int kopts_find_json(unsigned roles, const char *key);  /* whatever the case of its letters; -1: none */
-const char *kopts_text(const struct kopts *o, const char *name); /* as given; NULL: not given */
+const struct kopt_value *kopts_value(const struct kopts *o, const char *name); /* one not given: of no such option */
+const char *kopts_text(const struct kopts *o, const char *name);               /* NULL: not given */
+bool kopts_int(const char *text, int64_t *n);          /* as KOPT_INT; false: it is none */
 /* Takes text for row i, in place of what was there. 0; CONF_INVALID: not of its type, nothing changes; -ENOMEM. */
 int kopts_set(struct kopts *o, int i, const char *text, const char *from);
+void kopts_forget(struct kopts *o, unsigned i);       /* as if it had not been given; wipes */
 /* What --help prints. */
 void kopts_help(const struct kopts *o, const char *version, FILE *out);
 
@@ -57,7 +61,7 @@ enum { KOPTS_HELP = 2, KOPTS_VERSION };               /* beside CONF_INVALID */
  * *rest: the first argument that is ignored, or NULL. */
 int kopts_args(struct kopts *o, int argc, char *const argv[], char why[256], const char **rest);
 
-/* ---- to a configuration ---- */
+/* ---- to a configuration (kcptun_conf.c) ---- */
 /* Turns what was given into what our keys take, with warnings where that is not the same. 0, -ENOMEM. Errors count in ps. */
 int kopts_settle(struct kopts *o, struct conf_problems *ps);
 /* The keys to set, defaults included where ours differ. Texts are borrowed from o and its tables. Returns their number. */

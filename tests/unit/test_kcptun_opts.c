@@ -232,6 +232,7 @@ static const struct {
     {CONF_CLIENT, "-ds 200 -ps 56", true, ""},
     {CONF_CLIENT, "-ds -1", true, "datashard: -1 counts as 0"},
     {CONF_CLIENT, "-keepalive 30", false, "keepalive: '30'"},
+    {CONF_CLIENT, "-keepalive 30", false, "keepalive: the other end gives up after 30 s"},
     {CONF_CLIENT, "-keepalive 0", false, "keepalive: '0'"},
     {CONF_CLIENT, "-conn 0", false, "conn: '0'"},
     {CONF_CLIENT, "-conn 65536", false, "conn: '65536'"},
