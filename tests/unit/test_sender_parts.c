@@ -1,0 +1,97 @@
+/* tests/unit/test_sender_parts.c - the pieces of the sender's model, each by itself. */
+#include "core/sender_priv.h"
+#include "tests/support/vectors.h"
+
+/* The largest of ten rounds; a round is forgotten when the tenth after it begins. */
+static void test_max_filter(void **state)
+{
+    struct max_filter f = {0};
+
+    (void)state;
+    assert_int_equal(max_filter_get(&f), 0);
+    max_filter_add(&f, 7);
+    max_filter_add(&f, 5);
+    for (unsigned i = 1; i < SENDER_BW_ROUNDS; i++) {
+        max_filter_next(&f);
+        max_filter_add(&f, 1);
+        assert_int_equal(max_filter_get(&f), 7);
+    }
+    max_filter_next(&f);
+    assert_int_equal(max_filter_get(&f), 1);
+    max_filter_add(&f, 9);
+    assert_int_equal(max_filter_get(&f), 9);
+}
+
+static void batch(struct loss_est *e, uint32_t lost, uint32_t all, uint32_t lost_down, uint32_t all_down)
+{
+    e->lost = lost;
+    e->all = all;
+    e->lost_down = lost_down;
+    e->all_down = all_down;
+    loss_est_batch(e);
+}
+
+static void test_loss(void **state)
+{
+    struct loss_est e = {.last = -1};
+
+    (void)state;
+    batch(&e, 15, 300, 0, 0); /* the first is taken as it is */
+    assert_true(e.p > 0.0499 && e.p < 0.0501);
+    assert_int_equal(e.all | e.lost | e.all_down | e.lost_down, 0);
+    batch(&e, 150, 300, 0, 0); /* a queue that overflowed once says nothing */
+    assert_true(e.p > 0.0499 && e.p < 0.0501);
+    batch(&e, 60, 300, 0, 0); /* the smaller of two that are larger says something: half way */
+    assert_true(e.p > 0.1249 && e.p < 0.1251);
+    batch(&e, 0, 300, 0, 0);
+    assert_true(e.p > 0.0624 && e.p < 0.0626);
+}
+
+/* What was lost while we gave way counts alone, where it is less than chance explains. */
+static void test_loss_while_giving_way(void **state)
+{
+    struct loss_est e = {.last = -1};
+
+    (void)state;
+    batch(&e, 60, 300, 1, 100);
+    assert_true(e.p > 0.0099 && e.p < 0.0101);
+    e = (struct loss_est){.last = -1};
+    batch(&e, 60, 300, 18, 100); /* no less than chance explains */
+    assert_true(e.p > 0.199 && e.p < 0.201);
+    e = (struct loss_est){.last = -1};
+    batch(&e, 60, 300, 0, 99); /* too few */
+    assert_true(e.p > 0.199 && e.p < 0.201);
+    e = (struct loss_est){.last = -1};
+    batch(&e, 299, 300, 0, 0);
+    assert_true(e.p <= 0.5);
+}
+
+/* A millisecond may be saved up, not more; debt is paid in full. */
+static void test_pacer(void **state)
+{
+    struct pacer p = {0};
+
+    (void)state;
+    pacer_charge(&p, 1000, 1000000, 5000000); /* a byte a microsecond */
+    assert_int_equal(p.next, 5000000 - 1000 + 1000);
+    pacer_charge(&p, 3000, 1000000, 5000000);
+    assert_int_equal(p.next, 5003000);
+    pacer_charge(&p, 500, 1000000, 5002000);
+    assert_int_equal(p.next, 5003500);
+    pacer_charge(&p, 500, 1000000, 9000000);
+    assert_int_equal(p.next, 9000000 - 1000 + 500);
+    pacer_charge(&p, 1, 0, 100); /* a rate of nothing stops nothing for good, and early clocks do not wrap */
+    assert_true(p.next < UINT64_MAX / 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_max_filter),
+        cmocka_unit_test(test_loss),
+        cmocka_unit_test(test_loss_while_giving_way),
+        cmocka_unit_test(test_pacer),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
