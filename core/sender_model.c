@@ -15,7 +15,7 @@ enum { /* microseconds unless said otherwise */
        DOWN_MAX = 50000,
        QUEUE_CLEAR = 6000, /* with less, a probe that raised the rate goes on */
        QUEUE_STEADY = 10000, /* what is lost behind less is random */
-       SURPLUS_DGRAMS = 64, /* queue each flow aims at */
+       SURPLUS_DGRAMS = 32, /* queue each flow aims at */
        SURPLUS_MIN = 4000,
        SURPLUS_MAX = 20000,
        QBASE_MAX = 10000,
@@ -25,12 +25,16 @@ enum { /* microseconds unless said otherwise */
        LOSS_BATCH = 300, /* records for one step of the loss estimate */
        LOSS_BATCH_DOWN = 100,
        EXCESS_BATCH = 100, /* records: fewer say little */
+       QUEUE_FOREIGN = 4000,
+       PRESSED_CYCLES = 3,
        FLAT_ROUNDS = 3,
        AGGRESSIVE_US = 20 * 1000 * 1000,
        DGRAM = 1400, /* bytes, where the exact size does not matter */
        FIRST_RATE = 1250 * 1000, /* bytes a second before the first sample */
        FIRST_WINDOW = 32 * DGRAM,
 };
+
+#define EXCESS_MUCH 0.03 /* share lost beyond what is random */
 
 static const double gain_startup = 2.885, gain_drain = 0.5, gain_up = 1.25, gain_down = 0.75, gain_leap = 1.6,
                     gain_leap_far = 2.0, gain_probe_rtt = 0.9, gain_least = 0.85;
@@ -315,6 +319,19 @@ static uint64_t window_of(const struct sender *s)
     return sender_bwe(s) * (path_rtt(s) + allow + s->qbase + lossy + s->ack_gap) / 1000000 + 4 * DGRAM;
 }
 
+/* A competitor that does not mind loss keeps the queue full whatever we do: giving way leaves it everything. Loss beyond what
+ * is random, and a queue that stays although we gave way, cycle after cycle, tell that it is there. */
+static void watch_competitor(struct sender *s)
+{
+    bool pressed = s->excess > EXCESS_MUCH && s->q_left[0] > QUEUE_FOREIGN;
+
+    s->pressed = pressed ? s->pressed + 1 : 0;
+    if (s->pressed >= PRESSED_CYCLES)
+        s->aggressive_until = s->now + AGGRESSIVE_US;
+    else if (s->excess < EXCESS_MUCH && s->q_left[0] <= QUEUE_FOREIGN)
+        s->aggressive_until = 0;
+}
+
 /* A cycle is over. What giving way left in the queue, as seen up to now, is not ours. */
 static void end_cycle(struct sender *s)
 {
@@ -322,6 +339,7 @@ static void end_cycle(struct sender *s)
     s->q_left[0] = s->cycle_min != UINT64_MAX ? s->cycle_min - s->min_rtt : 0;
     s->qbase = MIN(MIN(s->q_left[0], s->q_left[1]), (uint64_t)QBASE_MAX);
     s->bw_max = MAX(s->bw_max - s->bw_max / 200, max_filter_get(&s->bw));
+    watch_competitor(s);
 }
 
 /* A probe that raised the rate and left no queue: there is much more. */

@@ -14,8 +14,8 @@ enum {
     ANSWER_US = 1000 * 1000, /* an answer later than this may belong to the next */
     ASK_COMPANY = 4, /* segments in a flush: bulk */
     LEAST_US = 10 * 1000 * 1000,
-    CLOGGED_MS = 10, /* of queue on the way back, ... */
-    CLOGGED_MIN = 3, /* ... seen so often in a row */
+    CLOGGED_MS = 4, /* of queue on the way back, ... */
+    CLOGGED_MIN = 4, /* ... seen so often in a row */
     FORGET_US = 30 * 1000 * 1000, /* after which less thrift is tried */
 };
 
