@@ -12,12 +12,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool as_json;
+static enum log_format format = LOG_AS_TEXT;
 static char dir[] = "/tmp/test_log.XXXXXX", path[64], moved[64];
 
 static void log_to(const char *to, enum log_level level)
 {
-    assert_int_equal(log_init(&(struct log_params){level, to, "test", as_json ? LOG_AS_JSON : LOG_AS_TEXT}), 0);
+    assert_int_equal(log_init(&(struct log_params){level, to, "test", format}), 0);
 }
 
 static void to_file(enum log_level level)
@@ -190,9 +190,9 @@ static void test_json(void **state)
     json_t *line;
 
     (void)state;
-    as_json = true;
+    format = LOG_AS_JSON;
     to_file(LOG_AT_INFO);
-    as_json = false;
+    format = LOG_AS_TEXT;
     log_warning("a \"quoted\" \\ %s", "\n\x1b\xff{");
     for (unsigned i = 0; i < LOG_BURST + 5; i++)
         log_info("flood");
@@ -208,6 +208,30 @@ static void test_json(void **state)
         assert_non_null(line);
         json_decref(line);
     }
+}
+
+/* "2026/03/07 05:06:09 text", whatever the level. */
+static void test_kcptun(void **state)
+{
+    static const char like[] = "0000/00/00 00:00:00 a line\\x0a\n";
+    const char *line;
+
+    (void)state;
+    assert_false(log_is_kcptun());
+    format = LOG_AS_KCPTUN;
+    to_file(LOG_AT_INFO);
+    format = LOG_AS_TEXT;
+    assert_true(log_is_kcptun());
+    log_error("a line\n");
+    line = content(path);
+    assert_int_equal(strlen(line), strlen(like));
+    for (size_t i = 0; like[i]; i++)
+        if (i < 19 && like[i] == '0')
+            assert_in_range(line[i], '0', '9');
+        else
+            assert_int_equal(line[i], like[i]);
+    to_file(LOG_AT_INFO);
+    assert_false(log_is_kcptun());
 }
 
 static void test_reopen(void **state)
@@ -325,6 +349,7 @@ int main(void)
         cmocka_unit_test(test_bucket),  cmocka_unit_test(test_flood),        cmocka_unit_test(test_reopen),
         cmocka_unit_test(test_journal), cmocka_unit_test(test_full),         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_sources), cmocka_unit_test(test_many_sources), cmocka_unit_test(test_json),
+        cmocka_unit_test(test_kcptun),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
