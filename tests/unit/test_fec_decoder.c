@@ -146,7 +146,7 @@ static void test_once(void **state)
     env_free(&e);
 }
 
-/* Groups up to three back are kept, older ones are gone with their buffers. */
+/* Groups up to three back are kept, older ones are gone with their buffers, and what they held is counted. */
 static void test_window(void **state)
 {
     for (unsigned back = 1; back <= 5; back++) {
@@ -164,6 +164,7 @@ static void test_window(void **state)
             feed(&e, 0);
             fec_decoder_settle(e.dec);
         }
+        assert_int_equal(fec_decoder_take_counts(e.dec).stranded, back <= 3 ? 0 : D - 1 + back - 4);
         feed(&old, D);
         assert_int_equal(got(&e), back <= 3 ? 1 : 0);
         assert_int_equal(fec_decoder_groups(e.dec), MIN(back, 4));
