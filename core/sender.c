@@ -244,7 +244,6 @@ void sender_peer_is_ours(struct sender *s)
 void sender_back_loss(struct sender *s, double loss)
 {
     s->back_loss = loss;
-    s->back_known = true;
 }
 
 struct tick sender_deadline(const struct sender *s)

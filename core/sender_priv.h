@@ -151,7 +151,6 @@ struct sender {
         uint32_t fates, missing;  /* records whose time is over; without an acknowledgement of their own */
     } thin;
     double back_loss;             /* of the way back, as the peer's sequence numbers show it */
-    bool back_known;
     bool acks_all;                /* each transmission of a thin flow is acknowledged by itself */
     unsigned urgent;              /* transmissions that wait for nothing */
     uint64_t t_progress;          /* last sign that what flies arrives */

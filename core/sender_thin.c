@@ -27,15 +27,13 @@ bool sender_is_thin(const struct sender *s)
     return s->sent[0] + s->sent[1] <= SENDER_THIN_BYTES && s->limited_until && !s->wnd_limited;
 }
 
-/* Own acknowledgements that never came tell the loss of both ways together; what the peer's sequence numbers show of the
- * way back is taken out, and if they show nothing, both are taken to be alike. A kcptun leaves most of them out: there only
- * what had to be sent again tells. */
+/* Acknowledgements of a transmission's own that never came tell the loss of both ways together. Both are taken to be alike:
+ * what is measured of the way back is too rough to be taken out, and a copy too many costs little. A kcptun leaves most
+ * acknowledgements out: there only what had to be sent again tells. */
 static double loss_from(const struct sender *s, double both)
 {
     if (!s->acks_all)
         return both;
-    if (s->back_known)
-        return MAX(0, 1 - (1 - both) / (1 - MIN(s->back_loss, 0.9)));
     return 1 - sqrt(1 - both);
 }
 

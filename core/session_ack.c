@@ -12,6 +12,9 @@ enum {
     FEW = 4,
     ASK_US = 100 * 1000, /* between questions */
     ANSWER_US = 1000 * 1000, /* an answer later than this may belong to the next */
+    STEP_MAX = 1000, /* packets: further, and the count begins anew */
+    PAUSE_US = 400 * 1000,
+    HERE_MIN = 128, /* packets before a share of them says something */
     ASK_COMPANY = 4, /* segments in a flush: bulk */
     LEAST_US = 10 * 1000 * 1000,
     CLOGGED_MS = 4, /* of queue on the way back, ... */
@@ -92,6 +95,40 @@ static void ask(struct session *s, struct tick now)
     arq_probe(s->arq);
     p->asking = true;
     p->asked = now;
+}
+
+/* ---- the way here ---- */
+
+/* Sequence numbers of data packets that never came. After a pause the peer may have given up a group: its numbers are gone
+ * without being lost. Parity tells nothing, for it may not have been sent. */
+void session_ack_shard(struct session *s, const struct shard *sh, struct tick now)
+{
+    struct way_here *h = &s->here;
+    unsigned d = 0, p = 0;
+    bool sure = false;
+    int32_t step;
+    uint32_t at;
+
+    fec_decoder_shape(s->dec, &d, &p, &sure);
+    if (sh->kind != SHARD_DATA || !sure || sh->seqid % (d + p) >= d)
+        return;
+    at = sh->seqid / (d + p) * d + sh->seqid % (d + p);
+    step = serial_diff(at, h->newest);
+    if (!h->known || step > STEP_MAX || step < -STEP_MAX || tick_since_us(now, s->last_shard) > PAUSE_US) {
+        *h = (struct way_here){.known = true, .newest = at, .got = h->got, .due = h->due};
+    } else {
+        h->got++;
+        h->due += step > 0 ? (uint32_t)step : 0;
+        h->newest = step > 0 ? at : h->newest;
+    }
+    s->last_shard = now;
+    if (h->due < HERE_MIN)
+        return;
+    sender_back_loss(s->sender, h->got < h->due ? 1 - (double)h->got / h->due : 0);
+    if (h->due >= 2 * HERE_MIN) {
+        h->got /= 2;
+        h->due /= 2;
+    }
 }
 
 /* ---- how ---- */

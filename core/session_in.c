@@ -116,6 +116,8 @@ static bool fec_in(struct session *s, const struct shard *sh, struct tick now)
             return session_fail(s, SESSION_NO_MEMORY);
     }
     fec_decoder_input(s->dec, sh);
+    if (s->sender)
+        session_ack_shard(s, sh, now);
     while (fec_decoder_next(s->dec, &b)) {
         segs_in(s, b, ARQ_RECOVERED, now);
         if (arq_settle(s->arq)) /* b goes with the next call on the decoder */

@@ -43,12 +43,17 @@ struct session {
     enum session_end end;
     bool emitting; /* a flush was decided and is not wholly written */
     bool fec_differs, fec_agrees; /* the peer's FEC shape is not ours, or was seen to be; neither: not known yet */
+    struct way_here { /* what is lost of the peer's datagrams */
+        bool known; /* newest is */
+        uint32_t newest; /* data packets before the newest heard of, counted from sequence number 0 */
+        uint32_t got, due; /* of late */
+    } here;
     struct tick group_began; /* our FEC group */
     unsigned group_n; /* datagrams in it */
     unsigned plain_heard, fec_heard; /* datagrams without and with FEC */
     unsigned fec_sure_at; /* fec_heard when the peer's shape was last known */
     struct tick taking; /* when the peer's window was last open, or nothing waited for it */
-    struct tick born, heard, behind_since, last_data, next_nop, last_probe, active, last_io;
+    struct tick born, heard, behind_since, last_data, last_shard, next_nop, last_probe, active, last_io;
     unsigned probes; /* unanswered, each sent when it was due, ... */
     struct tick probing; /* ... since then */
     unsigned refusals; /* by the peer's host, nothing heard since ... */
@@ -90,6 +95,7 @@ void session_sample(struct session *s, struct tick now); /* of the histograms: o
 /* Moves what is in order up to the streams, as far as there is room for it. False: s is dead. */
 bool session_pump(struct session *s);
 void session_ack_heard(struct session *s, struct tick now); /* after a datagram: its time of sending, an answer */
+void session_ack_shard(struct session *s, const struct shard *sh, struct tick now); /* a datagram with FEC came */
 /* With a sender: whether acknowledgements leave with this flush, in which company, and how often each. */
 void session_ack_plan(struct session *s, struct tick now, bool company);
 struct tick session_ack_due(const struct session *s); /* when what came is acknowledged; TICK_NEVER: nothing waits */

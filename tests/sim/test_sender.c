@@ -147,11 +147,12 @@ static struct row bulk_row(unsigned i)
     return row(names[i], losses[i], ours(APP_BULK));
 }
 
+/* With loss a point below the target: five seeds wander by as much, thirty do not. */
 static void test_bulk(void **state)
 {
     static const struct got want[] = {
-        {97, 1.10, 10, 25, .spurious = 2}, {97, 1.15, 10, 25, .spurious = 2}, {97, 1.22, 10, 25, .spurious = 2},
-        {97, 1.28, 10, 25, .spurious = 2}, {94, 1.45, 10, 25, .spurious = 2},
+        {97, 1.10, 10, 25, .spurious = 2}, {96, 1.16, 10, 25, .spurious = 2}, {96, 1.22, 10, 25, .spurious = 2},
+        {96, 1.28, 10, 25, .spurious = 2}, {94, 1.45, 10, 25, .spurious = 2},
     };
 
     (void)state;
@@ -211,10 +212,10 @@ static void test_slow(void **state)
 
 static void test_fast(void **state)
 {
-    static const struct got want[] = {{.share = 97, .wire = 1.10},
-                                      {.share = 97, .wire = 1.15},
-                                      {.share = 97, .wire = 1.22},
-                                      {.share = 97, .wire = 1.28},
+    static const struct got want[] = {{.share = 96, .wire = 1.10},
+                                      {.share = 96, .wire = 1.16},
+                                      {.share = 96, .wire = 1.22},
+                                      {.share = 96, .wire = 1.28},
                                       {.share = 94, .wire = 1.45}};
 
     (void)state;
