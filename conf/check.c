@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { QPP_CHUNKS = 7, SHARDS_MAX = 256, MEMORY_MIN = 16 << 20 };
+enum { QPP_CHUNKS = 7, SHARDS_MAX = 256, MEMORY_MIN = 16 << 20, MTU_IN_TCP = 1500 - 20 - 32 };
 
 struct place conf_draft_place(const struct draft *d, const char *name, unsigned where)
 {
@@ -50,6 +50,15 @@ static void check_sizes(const struct conf_profile *p, const struct draft *d, str
                          "datashard, parityshard: one of them is 0, so there is no FEC");
 }
 
+/* IPv4 and fake TCP add more than IPv4 and UDP do. */
+static void check_tcp(const struct conf_profile *p, const struct draft *d, struct conf_problems *ps)
+{
+    if (p->tcp && p->mtu > MTU_IN_TCP)
+        conf_problem_add(ps, true, place_of(d, "mtu", "tcp"),
+                         "mtu: %" PRIu32 " and the headers of tcp do not fit a link of 1500 bytes; better: up to %d",
+                         p->mtu, MTU_IN_TCP);
+}
+
 /* What the peer warns of too; a count with a factor of 8 meets the same pads at the same bytes of the generator's words. */
 static void check_qpp(const struct conf_profile *p, const struct draft *d, struct conf_problems *ps)
 {
@@ -77,6 +86,7 @@ void conf_check_profile(const struct conf_profile *p, const struct draft *d, str
 {
     check_sizes(p, d, ps);
     check_qpp(p, d, ps);
+    check_tcp(p, d, ps);
     if (p->mode != CONF_MANUAL)
         conf_check_manual(d, "mode is not manual", ps);
     if (p->key.text && !p->key.file && !strcmp(p->key.text, conf_key_find("key", IN_BOTH)->def[0]))

@@ -127,11 +127,11 @@ static void check_wildcards(const struct claim *v, size_t n, enum proto proto, e
     }
 }
 
-static void claim(struct claim *c, const struct conf_profile *p, const struct draft *d)
+static void claim(struct claim *c, const struct conf_profile *p, const struct draft *d, enum proto proto)
 {
     bool server = p->role == CONF_SERVER;
 
-    c->proto = server ? UDP : STREAM;
+    c->proto = proto;
     c->key = server ? "listen" : "localaddr";
     c->who = p->name;
     c->at = conf_draft_place(d, c->key, IN_BOTH);
@@ -156,14 +156,21 @@ static void claim_path(struct claim *v, size_t *n, const char *path, const char 
 int conf_check_addrs(const struct conf *c, const struct draft *drafts, const struct draft *global,
                      struct conf_problems *ps)
 {
-    struct claim *v = calloc((size_t)c->n_profiles + 3, sizeof *v);
+    struct claim *v = calloc((size_t)c->n_profiles * 2 + 3, sizeof *v);
     size_t n = 0;
 
     if (!v)
         return err_here(-ENOMEM);
-    for (unsigned i = 0; i < c->n_profiles; i++)
-        if (!drafts[i].bad)
-            claim(&v[n++], &c->profiles[i], &drafts[i]);
+    for (unsigned i = 0; i < c->n_profiles; i++) {
+        const struct conf_profile *p = &c->profiles[i];
+
+        if (drafts[i].bad)
+            continue;
+        if (p->role == CONF_SERVER)
+            claim(&v[n++], p, &drafts[i], UDP);
+        if (p->role == CONF_CLIENT || p->tcp)
+            claim(&v[n++], p, &drafts[i], STREAM);
+    }
     claim_path(v, &n, c->global.control, "the control socket", "control", global);
     claim_path(v, &n, c->global.stats, "the stats socket", "stats", global);
     if (!addr_text_none(&c->global.metrics)) {

@@ -45,7 +45,7 @@ struct conf_profile {
     uint32_t nodelay, interval, resend, nc;  /* as the mode sets them; `manual`: as given;
                                               * `auto`: 0 */
     uint32_t mtu, sndwnd, rcvwnd, datashard, parityshard, paritysend, dscp;
-    bool nocomp, acknodelay, quiet, qpp;
+    bool nocomp, acknodelay, quiet, qpp, tcp;
     uint32_t qppcount, qppgeneration;
     uint32_t smuxver;                        /* 1, 2; 0 (server): auto */
     uint32_t smuxbuf, streambuf, framesize, sockbuf;

@@ -243,9 +243,21 @@ void client_lost(struct client *c, struct peer *p)
         slot_lost(&c->slots[p->slot], p);
 }
 
-bool client_refused(struct client *c, struct peer *p)
+bool client_refused(struct client *c, struct peer *p, const char *why)
 {
-    return p->slot < c->n_slots && slot_refused(&c->slots[p->slot], p);
+    return p->slot < c->n_slots && slot_refused(&c->slots[p->slot], p, why);
+}
+
+void client_connected(struct client *c, struct peer *p)
+{
+    if (p->slot < c->n_slots)
+        slot_connected(&c->slots[p->slot], p);
+}
+
+void client_cut_off(struct client *c, struct peer *p)
+{
+    if (p->slot < c->n_slots)
+        slot_cut_off(&c->slots[p->slot], p);
 }
 
 void client_take(struct client *c, unsigned slot, int fd)

@@ -20,10 +20,12 @@ void client_take(struct client *c, unsigned slot, int fd);
 void client_on_resolved(struct client *c, const struct resolve_result *res);
 /* Sessions whose way has changed are moved to it, or followed by others. */
 void client_on_network(struct client *c);
-/* As slot_served(), slot_lost(), slot_refused(). */
+/* As slot_served(), slot_lost() and so on. */
 void client_served(struct client *c, struct peer *p);
 void client_lost(struct client *c, struct peer *p);
-bool client_refused(struct client *c, struct peer *p);
+bool client_refused(struct client *c, struct peer *p, const char *why);
+void client_connected(struct client *c, struct peer *p);
+void client_cut_off(struct client *c, struct peer *p);
 void client_pause(struct client *c, bool paused);       /* as server_pause() */
 bool client_waits(const struct client *c);              /* local connections wait for a session */
 void client_gone(struct io_src *s);                     /* the local listener is closed */

@@ -3,6 +3,7 @@
 
 #include "core/base/err.h"
 #include "daemon/event.h"
+#include "daemon/faketcp_conn.h"
 #include "daemon/log.h"
 
 #include <unistd.h>
@@ -57,22 +58,57 @@ static void set_expiry(struct peer *p)
     p->dies = tick_add_ms(p->expires, c->scavengettl * UINT64_C(1000));
 }
 
-int dial_session(struct peer **pp, struct tunnel *t, const struct sockaddr_any *to)
+static int dial_tcp(struct tunnel *t, const struct sockaddr_any *to, struct faketcp_dialled *d)
+{
+    const struct conf_profile *c = t->conf;
+    struct faketcp_raw_params p = {.sockbuf = c->sockbuf, .dscp = (uint8_t)c->dscp, .interface = c->interface};
+    int r;
+
+    if (c->bind && net_bytes_in_name(c->bind, 0, &p.bind))
+        return err_say(-EINVAL, "bind = %s: not an address", c->bind);
+    r = faketcp_dial(d, to, &p);
+    return r ? err_pass(r) : 0;
+}
+
+/* A session that has the sockets, which it takes. NULL: out of memory, or of what sockets are watched with. */
+static struct peer *peer_on(struct tunnel *t, const struct faketcp_dialled *d)
 {
     struct worker *w = t->w;
-    int fd = dial_open(t, to), r;
-    struct peer *p;
+    struct peer *p = peer_new(t, t->keys.v[0], choose_conv(w), true);
+    int r;
 
-    if (fd < 0)
-        return err_pass(fd);
-    p = peer_new(t, t->keys.v[0], choose_conv(w), true);
-    r = p ? worker_add(w, &p->src, SRC_PEER, fd, w->ops->add_udp) : err_here(-ENOMEM);
-    if (r) {
-        close(fd);
-        if (p)
-            peer_close(p, NULL);
-        return r;
+    if (p && d->tcp >= 0) {
+        r = fake_dial(p, d);
+    } else {
+        r = p ? worker_add(w, &p->src, SRC_PEER, d->raw, w->ops->add_udp) : err_here(-ENOMEM);
+        if (r)
+            close(d->raw);
+        if (r && d->tcp >= 0)
+            close(d->tcp);
     }
+    if (!r)
+        return p;
+    if (p)
+        peer_close(p, NULL);
+    return NULL;
+}
+
+int dial_session(struct peer **pp, struct tunnel *t, const struct sockaddr_any *to)
+{
+    struct faketcp_dialled d = {.tcp = -1};
+    struct worker *w = t->w;
+    struct peer *p;
+    int r;
+
+    if (t->conf->tcp)
+        r = dial_tcp(t, to, &d);
+    else
+        r = MIN(d.raw = dial_open(t, to), 0);
+    if (r)
+        return err_pass(r);
+    p = peer_on(t, &d);
+    if (!p)
+        return err_pass(-ENOMEM);
     p->sock = &p->src;
     p->remote = *to;
     set_expiry(p);
@@ -139,6 +175,8 @@ int dial_move(struct peer *p)
     const struct sockaddr none = {.sa_family = AF_UNSPEC};
     struct sockaddr_any at;
 
+    if (p->fake)
+        return err_here(-EISCONN); /* it has its connection for life */
     if (connect(p->src.fd, &none, sizeof none) || connect(p->src.fd, &p->remote.sa, p->remote.len) ||
         !name_of(p->src.fd, &at))
         return err_say(-errno, "connect to %s", net_addr_text(&p->remote));

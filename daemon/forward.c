@@ -40,6 +40,8 @@ static void add(struct worker *w, const struct listener *l, const struct io_even
     struct forward *f = &w->forward;
     int link = elder_link(w->sh->elder, worker_of_conv(w->sh, conv));
 
+    if (l->src.kind == SRC_RAW) /* the old process has raw sockets of its own, and heard it */
+        return;
     if (f->ev && (f->ev != ev || f->link != link || f->data.p + f->data.len != raw.p || f->data.len % ev->seg))
         forward_flush(w);
     if (f->ev) {

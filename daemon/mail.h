@@ -4,6 +4,7 @@
 #define DAEMON_MAIL_H
 
 #include "core/session.h"
+#include "daemon/faketcp.h"
 #include "daemon/io.h"
 #include "daemon/mailbox.h"
 #include "daemon/upgrade_wire.h"
@@ -31,8 +32,9 @@ enum mail_type {
 struct mail_datagram {
     uint64_t tunnel;
     uint64_t key;                 /* id of the key that opened it */
-    uint32_t sockets, port;       /* where it arrived: id of the set, UDP port */
+    uint32_t sockets, port;       /* where it arrived: id of the set; UDP port, or 0: a raw socket */
     uint32_t conv;                /* the session it is for; parity has none of its own */
+    struct faketcp_numbers numbers; /* of a raw socket: what the segment said */
     struct sockaddr_any from, to;
 };
 

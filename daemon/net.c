@@ -260,12 +260,15 @@ static int listen_unix(const char *path)
     return fd;
 }
 
-static int listen_at(const struct sockaddr_any *a)
+static int listen_at(const struct sockaddr_any *a, int (*prepare)(int fd))
 {
-    int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), r;
 
     if (fd < 0)
         return err_say(-errno, "open a TCP socket");
+    r = prepare ? prepare(fd) : 0;
+    if (r)
+        return close_with(fd, err_pass(r));
     set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1); /* else the port rests after a restart */
     if (is_wildcard6(a))
         set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
@@ -276,19 +279,21 @@ static int listen_at(const struct sockaddr_any *a)
     return fd;
 }
 
-int net_listen(const struct sockaddr_any *a, const char *path)
+int net_listen_as(const struct sockaddr_any *a, int (*prepare)(int fd))
 {
-    int fd;
+    int fd = listen_at(a, prepare);
 
-    if (path)
-        return listen_unix(path);
-    fd = listen_at(a);
     if (is_no_ipv6(fd) && is_wildcard6(a)) {
         struct sockaddr_any v4 = wildcard4(a->in6.sin6_port);
 
-        fd = listen_at(&v4);
+        fd = listen_at(&v4, prepare);
     }
     return fd;
+}
+
+int net_listen(const struct sockaddr_any *a, const char *path)
+{
+    return path ? listen_unix(path) : net_listen_as(a, NULL);
 }
 
 int net_connect(const struct sockaddr_any *a, const char *path)

@@ -37,6 +37,8 @@ int net_connect(const struct sockaddr_any *a, const char *path);
 /* After a failed bind, at start: true, after a rest of 20 ms, if the address is busy and may not be for long: the kernel keeps
  * what io_uring watched for some milliseconds after its process has died. *tries counts, from 0; half a second in all. */
 bool net_bind_again(int r, unsigned *tries);
+/* A TCP listener as net_listen() makes it, but that `prepare` sees the socket before it is bound. fd, -errno. */
+int net_listen_as(const struct sockaddr_any *a, int (*prepare)(int fd));
 int net_accepted(int fd);                     /* sets an accepted socket's options. 0, -errno */
 int net_socket_error(int fd);                 /* SO_ERROR as 0 or -errno */
 int net_bytes_in_name(const char *host, uint16_t port, struct sockaddr_any *a); /* numeric only: 0, 1 = not numeric;
@@ -57,5 +59,12 @@ struct net_gso {
 unsigned net_udp_send(int fd, const struct sockaddr_any *to, const struct sockaddr_any *from, const uint8_t *data,
                       size_t len, size_t seg, struct net_gso *gso, int *err);
 enum { NET_GSO_SEGS = 48, NET_GSO_BYTES = 64800 };
+
+/* Up to NET_GSO_SEGS messages of two parts each. As net_udp_send(), but that an *err that is set stays. */
+struct net_pair {
+    struct bytes head, body;
+};
+unsigned net_send_pairs(int fd, const struct sockaddr_any *to, const struct sockaddr_any *from, const struct net_pair *v,
+                        unsigned n, int *err);
 
 #endif

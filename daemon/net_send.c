@@ -116,22 +116,14 @@ static int send_segmented(const struct send *s, const uint8_t *data, size_t len,
     return w < 0 ? -errno : 0;
 }
 
-/* Sends up to NET_GSO_SEGS datagrams one by one; too long ones are passed over. As net_udp_send(). */
-static unsigned send_singly(const struct send *s, const uint8_t *data, size_t len, size_t seg, int *err)
+/* Sends messages one by one; too long ones are passed over. As net_udp_send(). */
+static unsigned send_all(int fd, struct mmsghdr *m, unsigned n, int *err)
 {
-    struct mmsghdr m[NET_GSO_SEGS];
-    struct iovec iov[NET_GSO_SEGS];
-    unsigned n = 0, taken = 0, at = 0;
+    unsigned taken = 0, at = 0;
     int refusals = 0;
 
-    for (size_t off = 0; n < NET_GSO_SEGS && (off < len || !n); off += seg, n++) {
-        iov[n] = (struct iovec){(void *)(uintptr_t)(data + off), MIN(seg, len - off)};
-        m[n].msg_hdr = s->h;
-        m[n].msg_hdr.msg_iov = &iov[n];
-        m[n].msg_hdr.msg_iovlen = 1;
-    }
     while (at < n) {
-        int r = sendmmsg(s->fd, m + at, n - at, MSG_DONTWAIT | MSG_NOSIGNAL);
+        int r = sendmmsg(fd, m + at, n - at, MSG_DONTWAIT | MSG_NOSIGNAL);
 
         if (r > 0) {
             at += (unsigned)r;
@@ -146,6 +138,40 @@ static unsigned send_singly(const struct send *s, const uint8_t *data, size_t le
         }
     }
     return taken;
+}
+
+/* Up to NET_GSO_SEGS datagrams one by one. */
+static unsigned send_singly(const struct send *s, const uint8_t *data, size_t len, size_t seg, int *err)
+{
+    struct mmsghdr m[NET_GSO_SEGS];
+    struct iovec iov[NET_GSO_SEGS];
+    unsigned n = 0;
+
+    for (size_t off = 0; n < NET_GSO_SEGS && (off < len || !n); off += seg, n++) {
+        iov[n] = (struct iovec){(void *)(uintptr_t)(data + off), MIN(seg, len - off)};
+        m[n].msg_hdr = s->h;
+        m[n].msg_hdr.msg_iov = &iov[n];
+        m[n].msg_hdr.msg_iovlen = 1;
+    }
+    return send_all(s->fd, m, n, err);
+}
+
+unsigned net_send_pairs(int fd, const struct sockaddr_any *to, const struct sockaddr_any *from,
+                        const struct net_pair *v, unsigned n, int *err)
+{
+    struct mmsghdr m[NET_GSO_SEGS];
+    struct iovec iov[NET_GSO_SEGS][2];
+    struct send s;
+
+    send_init(&s, fd, to, from);
+    for (unsigned i = 0; i < n; i++) {
+        iov[i][0] = (struct iovec){(void *)(uintptr_t)v[i].head.p, v[i].head.len};
+        iov[i][1] = (struct iovec){(void *)(uintptr_t)v[i].body.p, v[i].body.len};
+        m[i].msg_hdr = s.h;
+        m[i].msg_hdr.msg_iov = iov[i];
+        m[i].msg_hdr.msg_iovlen = LEN(iov[i]);
+    }
+    return send_all(fd, m, n, err);
 }
 
 static bool is_refusal(int r)

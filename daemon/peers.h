@@ -4,9 +4,11 @@
 #define DAEMON_PEERS_H
 
 #include "core/session.h"
+#include "daemon/faketcp.h"
 #include "daemon/net.h"
 #include "daemon/worker.h"
 
+struct fake_dial;
 struct listener;
 struct tunnel;
 struct tunnel_key;
@@ -17,9 +19,12 @@ struct peer {                     /* a session and where it lives */
     struct tunnel *tunnel;
     uint64_t id;
     struct sockaddr_any remote;
-    struct sockaddr_any local;    /* our address it talks to (server on a wildcard address); len 0: any */
+    struct sockaddr_any local;    /* our address it talks to (server on a wildcard address); len 0: any. With a port where
+                                   * it is by fake TCP */
     struct io_src *sock;          /* what it sends by: the listener's, or its own */
     struct io_src src;            /* client: its own socket */
+    struct fake_dial *fake;       /* client with tcp: its connection */
+    struct faketcp_numbers numbers; /* by fake TCP */
     struct net_gso gso;           /* whether its path takes runs */
     struct timer timer;
     struct list dirty;            /* in worker.dirty */

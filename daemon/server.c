@@ -6,6 +6,7 @@
 #include "core/base/err.h"
 #include "daemon/diagnose.h"
 #include "daemon/event.h"
+#include "daemon/faketcp_conn.h"
 #include "daemon/finish.h"
 #include "daemon/flow.h"
 #include "daemon/forward.h"
@@ -28,15 +29,19 @@ static void listeners_free(struct listeners *l)
 /* Closes its sockets; freed as they go. */
 static void listeners_close(struct listeners *l)
 {
-    unsigned n = l->n;
+    struct worker *w = l->tunnel->w;
 
     list_del(&l->node);
     if (!l->n_srcs) {
         listeners_free(l);
         return;
     }
-    for (unsigned i = 0; i < n; i++)
-        l->tunnel->w->ops->del(l->tunnel->w->io, &l->v[i].src);
+    for (unsigned i = 0; i < l->n; i++)
+        if (l->v[i].set)
+            w->ops->del(w->io, &l->v[i].src);
+    for (unsigned i = 0; i < SOCKETS_RAWS; i++)
+        if (l->raw[i].set)
+            w->ops->del(w->io, &l->raw[i].src);
 }
 
 void server_gone(struct io_src *src)
@@ -49,27 +54,37 @@ void server_gone(struct io_src *src)
     tunnel_src_gone(t);
 }
 
+/* Watches a socket of a port, if there is one. 0, -errno. */
+static int listener_open(struct listener *to, struct listeners *l, enum src_kind kind, unsigned port, int fd)
+{
+    struct worker *w = l->tunnel->w;
+    int r = fd < 0 ? 0 : worker_add(w, &to->src, kind, fd, kind == SRC_TCP ? w->ops->add_listener : w->ops->add_udp);
+
+    if (r)
+        close(fd);
+    if (r || fd < 0)
+        return r ? err_pass(r) : 0;
+    to->set = l;
+    to->index = port;
+    l->n_srcs++;
+    l->tunnel->n_srcs++;
+    return 0;
+}
+
 /* Watches this worker's sockets of the set. 0, -errno. */
 static int listeners_open(struct listeners *l)
 {
-    struct tunnel *t = l->tunnel;
-    struct worker *w = t->w;
+    struct sockets *s = l->sockets;
+    unsigned id = l->tunnel->w->id, n = s->n_ports;
+    int r = 0;
 
-    for (unsigned i = 0; i < l->sockets->n_ports; i++) {
-        int fd = sockets_adopt(l->sockets, i, w->id);
-        int r = worker_add(w, &l->v[i].src, SRC_LISTENER, fd, w->ops->add_udp);
-
-        if (r) {
-            close(fd);
-            return err_pass(r);
-        }
-        l->v[i].set = l;
-        l->v[i].index = i;
-        l->n++;
-        l->n_srcs++;
-        t->n_srcs++;
-    }
-    return 0;
+    for (unsigned i = 0; i < n && !r; i++)
+        r = listener_open(&l->v[i], l, SRC_LISTENER, i, sockets_adopt(s, i, id));
+    for (unsigned i = 0; i < SOCKETS_RAWS && !r; i++)
+        r = listener_open(&l->raw[i], l, SRC_RAW, i, sockets_adopt_raw(s, i, id));
+    for (unsigned i = 0; i < n && s->tcp && !r; i++)
+        r = listener_open(&l->v[n + i], l, SRC_TCP, i, sockets_adopt_tcp(s, i, id));
+    return r;
 }
 
 struct listeners *server_set_of(const struct peer *p)
@@ -83,6 +98,14 @@ static void change_sock(struct peer *p, struct io_src *sock)
     if (p->sock && server_set_of(p) != CONTAINER(sock, struct listener, src)->set)
         flow_end(p);
     p->sock = sock;
+}
+
+/* The raw socket for a peer of that family. NULL: there is none. */
+static struct io_src *find_raw(struct listeners *l, int family)
+{
+    struct listener *raw = &l->raw[family == AF_INET6];
+
+    return raw->set ? &raw->src : NULL;
 }
 
 /* The socket of that UDP port in l. NULL: it has none. */
@@ -104,18 +127,24 @@ static struct io_src *successor(struct tunnel *t, struct io_src *sock)
     struct listener *l = CONTAINER(sock, struct listener, src);
     struct io_src *now = NULL;
 
-    if (l->set != t->listeners && sockets_same_host(l->set->sockets, t->listeners->sockets))
+    if (l->set == t->listeners || !sockets_same_host(l->set->sockets, t->listeners->sockets))
+        return sock;
+    if (sock->kind == SRC_RAW)
+        now = find_raw(t->listeners, l == &l->set->raw[1] ? AF_INET6 : AF_INET);
+    else
         now = find_port(t->listeners, port_of(l));
     return now ? now : sock;
 }
 
 int server_open(struct tunnel *t, struct sockets *s)
 {
-    struct listeners *l = calloc(1, sizeof *l + s->n_ports * sizeof l->v[0]);
+    unsigned n = s->tcp ? 2 * s->n_ports : s->n_ports;
+    struct listeners *l = calloc(1, sizeof *l + n * sizeof l->v[0]);
     int r;
 
     if (!l)
         return err_here(-ENOMEM);
+    l->n = n;
     l->tunnel = t;
     l->sockets = sockets_ref(s);
     list_init(&l->node);
@@ -144,6 +173,7 @@ void server_close(struct tunnel *t)
     if (t->listeners)
         listeners_close(t->listeners);
     t->listeners = NULL;
+    fake_conns_close(t);
 }
 
 void server_mark_unused(struct tunnel *t)
@@ -171,8 +201,11 @@ void server_drop_unused(struct tunnel *t)
 
 static void tune_set(const struct listeners *l, const struct conf_profile *c)
 {
-    for (unsigned i = 0; i < l->n; i++)
+    for (unsigned i = 0; i < l->sockets->n_ports; i++)
         net_udp_tune(l->v[i].src.fd, c->sockbuf, (uint8_t)c->dscp);
+    for (unsigned i = 0; i < SOCKETS_RAWS; i++)
+        if (l->raw[i].set)
+            net_udp_tune(l->raw[i].src.fd, c->sockbuf, (uint8_t)c->dscp);
 }
 
 void server_pause(const struct tunnel *t, bool paused)
@@ -182,7 +215,8 @@ void server_pause(const struct tunnel *t, bool paused)
     if (!t->listeners || !atomic_load(&t->listeners->sockets->handed))
         return;
     for (unsigned i = 0; i < t->listeners->n; i++)
-        w->ops->pause(w->io, &t->listeners->v[i].src, paused);
+        if (t->listeners->v[i].set) /* raw sockets go on: each process has its own, and they hear everything */
+            w->ops->pause(w->io, &t->listeners->v[i].src, paused);
 }
 
 void server_tune(const struct tunnel *t)
@@ -193,13 +227,31 @@ void server_tune(const struct tunnel *t)
     }
 }
 
-struct io_src *server_find_sock(struct tunnel *t, uint32_t set, unsigned port)
+/* The set of that id, or what has taken its place. */
+static struct listeners *find_set(struct tunnel *t, uint32_t set)
 {
     LIST_EACH(l, &t->old, struct listeners, node) {
         if (l->sockets->id == set)
-            return find_port(l, port);
+            return l;
     }
-    return find_port(t->listeners, port);
+    return t->listeners;
+}
+
+struct io_src *server_find_sock(struct tunnel *t, uint32_t set, unsigned port)
+{
+    return find_port(find_set(t, set), port);
+}
+
+bool server_heard(struct tunnel *t, struct io_src *sock, const struct io_event *ev, const struct faketcp_segment *s)
+{
+    struct listener *l = CONTAINER(sock, struct listener, src);
+    const struct addr_text *at = &l->set->sockets->at;
+
+    if (s->to < at->port_min || s->to > at->port_max || !(s->flags & FAKETCP_PSH))
+        return false; /* from before the socket had its filter */
+    l->heard = faketcp_heard(s);
+    fake_conns_heard(t, &ev->from);
+    return true;
 }
 
 bool server_allows(const struct tunnel *t, const struct sockaddr_any *from)
@@ -228,6 +280,7 @@ struct arrival { /* an opened datagram on the worker that owns its conversation 
     uint32_t conv;
     const struct packet_info *info;
     struct bytes payload;
+    struct faketcp_numbers heard; /* by a raw socket */
 };
 
 enum {
@@ -254,6 +307,14 @@ static void disown(struct tunnel *t, const struct arrival *a)
         .una = (a->info->opens ? a->info->sn : 0) - FAR_BEHIND,
     };
     struct net_gso gso = {0};
+    struct faketcp_numbers numbers = a->heard;
+    const struct tunnel_way way = {
+        .fd = a->sock->fd,
+        .to = a->from,
+        .from = a->to,
+        .numbers = a->sock->kind == SRC_RAW ? &numbers : NULL,
+        .gso = &gso,
+    };
     int err;
 
     if (w->frozen || tick_since_us(t->disowned, w->now) >= DISOWN_US * DISOWN_BURST)
@@ -262,7 +323,7 @@ static void disown(struct tunnel *t, const struct arrival *a)
     arq_seg_put(&out, &s);
     packet_batch_add(&one, (size_t)cipher_head(c) + ARQ_HEADER + cipher_tail(c), NULL);
     packet_batch_seal(&one, c, &w->nonce);
-    if (net_udp_send(a->sock->fd, a->from, a->to, mem, one.used, one.used, &gso, &err))
+    if (tunnel_send_run(t, &way, mem, one.used, one.used, &err))
         stat_add(&t->stats->disowned, 1);
 }
 
@@ -371,6 +432,8 @@ static struct peer *arrive(struct tunnel *t, struct arrival *a, struct route *rt
     p->key = a->key;
     change_sock(p, a->sock);
     p->local = *a->to;
+    if (p->sock->kind == SRC_RAW)
+        faketcp_follow(&p->numbers, &a->heard);
     session_input(p->session, a->payload, t->w->now);
     worker_touch(t->w, p);
     return p;
@@ -383,8 +446,9 @@ static void hand_over(struct tunnel *t, const struct arrival *a, unsigned owner)
         .tunnel = t->id,
         .key = a->key->id,
         .sockets = l->set->sockets->id,
-        .port = port_of(l),
+        .port = a->sock->kind == SRC_RAW ? 0 : port_of(l),
         .conv = a->conv,
+        .numbers = a->heard,
         .from = *a->from,
         .to = *a->to,
     };
@@ -403,6 +467,8 @@ struct peer *server_route(struct tunnel *t, struct io_src *sock, const struct io
     struct route *rt;
     unsigned owner;
 
+    if (sock->kind == SRC_RAW)
+        a.heard = CONTAINER(sock, struct listener, src)->heard;
     if (packet_look(&info, payload)) {
         stat_add(&t->stats->in_errs, 1);
         diagnose_unopened(t, sock, &ev->from, 1);
@@ -434,12 +500,16 @@ void server_handed(struct tunnel *t, const struct mail_datagram *m, struct bytes
         .conv = m->conv,
         .info = &info,
         .payload = payload,
+        .heard = m->numbers,
     };
     struct peer *p;
 
     if (packet_look(&info, payload))
         return;
-    a.sock = server_find_sock(t, m->sockets, m->port);
+    if (m->port)
+        a.sock = server_find_sock(t, m->sockets, m->port);
+    else
+        a.sock = find_raw(find_set(t, m->sockets), m->from.sa.sa_family);
     if (!a.sock || !a.key || !keyring_cipher(a.key, t->conf->name)) { /* one of us has not moved on yet */
         stat_add(&t->stats->mailbox_drops, 1);
         return;
@@ -448,5 +518,6 @@ void server_handed(struct tunnel *t, const struct mail_datagram *m, struct bytes
     if (!p)
         return;
     session_settle(p->session); /* the letter goes */
-    flow_handed(p, CONTAINER(p->sock, struct listener, src)->index, &m->to);
+    if (p->sock->kind == SRC_LISTENER)
+        flow_handed(p, CONTAINER(p->sock, struct listener, src)->index, &m->to);
 }

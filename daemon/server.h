@@ -9,6 +9,8 @@ int server_open(struct tunnel *t, struct sockets *s);
 void server_close(struct tunnel *t);
 void server_gone(struct io_src *src);                   /* one of its sockets is closed */
 void server_tune(const struct tunnel *t);               /* gives its sockets what dscp and sockbuf say */
+/* A segment of fake TCP arrived: true if there is a datagram for us in it. */
+bool server_heard(struct tunnel *t, struct io_src *sock, const struct io_event *ev, const struct faketcp_segment *s);
 bool server_allows(const struct tunnel *t, const struct sockaddr_any *from); /* by allow and deny */
 /* Former listeners without a session go: mark all, mark those of each session (true: a former one), drop the rest. */
 void server_mark_unused(struct tunnel *t);

@@ -3,6 +3,7 @@
 
 #include "core/base/err.h"
 #include "daemon/dial.h"
+#include "daemon/faketcp_conn.h"
 #include "daemon/log.h"
 #include "daemon/relay.h"
 
@@ -213,7 +214,7 @@ static void give_up_trial(struct slot *s, const char *why)
 /* With one server, connections that wait need no proof that it is there: what they have to say asks for the answer. */
 static bool may_begin_unproven(const struct slot *s)
 {
-    return !s->peer && s->n_fds && remotes_are_one(s->remotes);
+    return !s->peer && s->n_fds && remotes_are_one(s->remotes) && !(s->trial && fake_dial_waits(s->trial));
 }
 
 /* Opens a session as the trial. 0, -errno. */
@@ -453,13 +454,28 @@ void slot_served(struct slot *s, struct peer *p)
         begin_doubt(s);
 }
 
-bool slot_refused(struct slot *s, struct peer *p)
+bool slot_refused(struct slot *s, struct peer *p, const char *why)
 {
     if (p != s->trial || p->heard)
         return false;
-    give_up_trial(s, "nobody listens there (ICMP port unreachable)");
+    give_up_trial(s, why);
     slot_step(s);
     return true;
+}
+
+void slot_connected(struct slot *s, struct peer *p)
+{
+    worker_touch(worker_of(s), p);
+    if (p == s->trial)
+        slot_step(s);
+}
+
+void slot_cut_off(struct slot *s, struct peer *p)
+{
+    if (p != s->peer || s->aim == SLOT_RENEW || s->aim == SLOT_DOUBT)
+        return;
+    log_warning("%s: the server has ended the connection: dialling anew", peer_text(p));
+    slot_renew(s);
 }
 
 void slot_lost(struct slot *s, struct peer *p)

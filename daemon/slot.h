@@ -55,6 +55,9 @@ void slot_renew(struct slot *s);
 /* Of a session in it: */
 void slot_served(struct slot *s, struct peer *p);  /* its turn is over; p may be gone afterwards */
 void slot_lost(struct slot *s, struct peer *p);    /* p is about to end */
-bool slot_refused(struct slot *s, struct peer *p); /* nobody listens there. True: p is gone, it was only a trial */
+bool slot_refused(struct slot *s, struct peer *p, const char *why); /* nobody listens there. True: p is gone, it was only a
+                                                      trial */
+void slot_connected(struct slot *s, struct peer *p); /* fake TCP: it can send from now on; it may be gone afterwards */
+void slot_cut_off(struct slot *s, struct peer *p); /* fake TCP: its connection has ended */
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "core/base/err.h"
 #include "daemon/elder.h"
+#include "daemon/faketcp_sock.h"
 #include "daemon/log.h"
 #include "daemon/net.h"
 #include "daemon/steer.h"
@@ -115,6 +116,94 @@ static void log_steering(const struct sockets *s, const char *name)
         log_info("%s: sessions reach their worker by eBPF", name);
 }
 
+/* ---- server: fake TCP ---- */
+
+static int *raw_at(struct sockets *s, unsigned family, unsigned worker)
+{
+    return &s->fds[s->n_ports * s->n_workers + family * s->n_workers + worker];
+}
+
+static int *tcp_at(struct sockets *s, unsigned port)
+{
+    return &s->fds[(s->n_ports + SOCKETS_RAWS) * s->n_workers + port];
+}
+
+static unsigned count_fds(unsigned ports, unsigned workers, bool tcp)
+{
+    return ports * workers + (tcp ? SOCKETS_RAWS * workers + ports : 0);
+}
+
+/* Raw sockets of one family for all workers, if there is anything of that family in `bind`. */
+static int open_raws(struct sockets *s, const struct conf_profile *c, unsigned family, const struct sockaddr_any *bind)
+{
+    bool all = (bind->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&bind->in6.sin6_addr));
+    struct faketcp_raw_params p = {
+        .family = family ? AF_INET6 : AF_INET,
+        .sockbuf = c->sockbuf,
+        .dscp = (uint8_t)c->dscp,
+    };
+
+    if (!all && bind->sa.sa_family != p.family)
+        return 0;
+    if (!all)
+        p.bind = *bind;
+    for (unsigned w = 0; w < s->n_workers; w++) {
+        int fd;
+
+        p.port_min = w == s->home ? s->at.port_min : 0;
+        p.port_max = w == s->home ? s->at.port_max : 0;
+        fd = faketcp_raw_open(&p);
+        if (fd == -EAFNOSUPPORT && all && family) /* no IPv6 here */
+            return 0;
+        if (fd < 0)
+            return err_pass(fd);
+        *raw_at(s, family, w) = fd;
+    }
+    return 0;
+}
+
+static int open_listeners(struct sockets *s, const struct sockaddr_any *bind)
+{
+    for (unsigned i = 0; i < s->n_ports; i++) {
+        struct sockaddr_any at = *bind;
+        in_port_t port = htons((uint16_t)(s->at.port_min + i));
+        unsigned tries = 0;
+        int fd;
+
+        if (at.sa.sa_family == AF_INET6)
+            at.in6.sin6_port = port;
+        else
+            at.in.sin_port = port;
+        do
+            fd = faketcp_listen(&at);
+        while (net_bind_again(fd, &tries));
+        if (fd < 0)
+            return err_pass(fd);
+        *tcp_at(s, i) = fd;
+    }
+    return 0;
+}
+
+/* All or nothing, but UDP is served in any case. */
+static void open_fake_tcp(struct sockets *s, const struct conf_profile *c)
+{
+    struct sockaddr_any bind;
+    int r = resolve_own(&bind, c, 0);
+
+    for (unsigned family = 0; family < SOCKETS_RAWS && !r; family++)
+        r = open_raws(s, c, family, &bind);
+    if (!r)
+        r = open_listeners(s, &bind);
+    if (!r)
+        return;
+    log_error("%s: %s: only UDP is served", c->name, err_text());
+    for (unsigned i = s->n_ports * s->n_workers; i < count_fds(s->n_ports, s->n_workers, true); i++) {
+        if (s->fds[i] >= 0)
+            close(s->fds[i]);
+        s->fds[i] = -1;
+    }
+}
+
 static int open_server(struct sockets *s, const struct sockets_params *p)
 {
     int r = 0;
@@ -123,6 +212,8 @@ static int open_server(struct sockets *s, const struct sockets_params *p)
         return err_here(-ENOMEM);
     for (unsigned i = 0; i < s->n_ports && !r; i++)
         r = open_port(s, p, i);
+    if (!r && s->tcp)
+        open_fake_tcp(s, p->conf);
     if (!r)
         log_steering(s, p->conf->name);
     return r;
@@ -167,7 +258,8 @@ int sockets_open(struct sockets **sp, const struct sockets_params *p)
     const struct addr_text *a = address(p->conf);
     bool server = p->conf->role == CONF_SERVER;
     unsigned ports = server ? (unsigned)a->port_max - a->port_min + 1 : 1, workers = server ? p->n_workers : 1;
-    struct sockets *s = calloc(1, sizeof *s + ports * workers * (sizeof s->fds[0] + sizeof s->adopted[0]));
+    unsigned n = count_fds(ports, workers, server && p->conf->tcp);
+    struct sockets *s = calloc(1, sizeof *s + n * (sizeof s->fds[0] + sizeof s->adopted[0]));
     int r;
 
     if (!s)
@@ -177,17 +269,21 @@ int sockets_open(struct sockets **sp, const struct sockets_params *p)
     s->n_ports = ports;
     s->n_workers = workers;
     s->stream = !server;
+    s->tcp = server && p->conf->tcp;
     s->home = p->home;
-    s->adopted = (bool *)(s->fds + ports * workers);
-    for (unsigned i = 0; i < ports * workers; i++)
+    s->adopted = (bool *)(s->fds + n);
+    for (unsigned i = 0; i < n; i++)
         s->fds[i] = -1;
     r = copy_address(&s->at, a);
     if (!r)
         r = elder_take_sockets(p->elder, s);
-    if (!r)
+    if (!r) {
         tune(s, p->conf);
-    else if (r == ELDER_HAS_NONE)
+        if (s->tcp)
+            open_fake_tcp(s, p->conf); /* not the old process's: it needs its own for its sessions */
+    } else if (r == ELDER_HAS_NONE) {
         r = server ? open_server(s, p) : open_client(s, p->conf);
+    }
     if (r)
         sockets_put(s);
     else
@@ -205,7 +301,7 @@ struct sockets *sockets_put(struct sockets *s)
 {
     if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) > 1)
         return NULL;
-    for (unsigned i = 0; i < s->n_ports * s->n_workers; i++)
+    for (unsigned i = 0; i < count_fds(s->n_ports, s->n_workers, s->tcp); i++)
         if (s->fds[i] >= 0 && !s->adopted[i])
             close(s->fds[i]);
     steer_free(s->steer);
@@ -216,7 +312,7 @@ struct sockets *sockets_put(struct sockets *s)
 
 bool sockets_fit(const struct sockets *s, const struct conf_profile *p)
 {
-    return addr_text_equal(&s->at, address(p));
+    return addr_text_equal(&s->at, address(p)) && s->tcp == (p->role == CONF_SERVER && p->tcp);
 }
 
 bool sockets_same_host(const struct sockets *a, const struct sockets *b)
@@ -232,6 +328,22 @@ int sockets_adopt(struct sockets *s, unsigned port, unsigned worker)
         return -1;
     s->adopted[i] = true;
     return s->fds[i];
+}
+
+static int adopt(struct sockets *s, const int *fd)
+{
+    s->adopted[fd - s->fds] = true;
+    return *fd;
+}
+
+int sockets_adopt_raw(struct sockets *s, unsigned family, unsigned worker)
+{
+    return s->tcp ? adopt(s, raw_at(s, family, worker)) : -1;
+}
+
+int sockets_adopt_tcp(struct sockets *s, unsigned port, unsigned worker)
+{
+    return s->tcp && worker == s->home ? adopt(s, tcp_at(s, port)) : -1;
 }
 
 int sockets_reopen(struct sockets *s, unsigned worker, const struct conf_profile *conf)

@@ -1,6 +1,7 @@
 /* daemon/sockets.h - the listening sockets of one profile: opened by main, all at once, before anything refers to them;
  * adopted by the workers, each its own. A server has one UDP socket for each port and worker, a client one stream socket
- * at its home worker. Where the address does not change they outlive reloads.
+ * at its home worker. With `tcp` a server has raw sockets, too: two for each worker, by which all of them send and the home
+ * worker receives, and there a TCP listener for each port. Where the address does not change they outlive reloads.
  * Knows no tunnels and no sessions. */
 #ifndef DAEMON_SOCKETS_H
 #define DAEMON_SOCKETS_H
@@ -22,17 +23,18 @@ struct sockets {                  /* immutable but for refs, next, adopted and h
     atomic_bool closed;           /* client: the worker has closed it, to listen again later perhaps */
     atomic_bool handed;           /* another process goes on with them: they are not read, names of files stay */
     bool stream;                  /* client */
+    bool tcp;                     /* server: raw sockets and TCP listeners are wanted, but may be missing */
     unsigned n_workers, n_ports;  /* client: 1 each */
-    unsigned home;                /* client: the worker that listens */
+    unsigned home;                /* the worker that listens for TCP */
     struct steer *steer;          /* server with several workers; else NULL */
     bool *adopted;                /* like fds; true: the worker closes it */
-    int fds[];                    /* [port * n_workers + worker] */
+    int fds[];                    /* [port * n_workers + worker], raw [family * n_workers + worker], TCP [port] */
 };
 
 struct sockets_params {
     const struct conf_profile *conf;
     unsigned n_workers;
-    unsigned home;                /* client */
+    unsigned home;                /* as above */
     const struct sockets *held;   /* what the same tunnel has open: its ports are not in our way */
     struct elder *elder;          /* may have them; NULL: nobody has */
 };
@@ -47,5 +49,9 @@ bool sockets_same_host(const struct sockets *a, const struct sockets *b);
 int sockets_reopen(struct sockets *s, unsigned worker, const struct conf_profile *conf);
 /* The worker's socket of the port: from now on it closes it. -1: not its own, or adopted before. */
 int sockets_adopt(struct sockets *s, unsigned port, unsigned worker);
+/* Likewise its raw socket, for IPv4 (0) or IPv6 (1), and the TCP listener of a port. -1: there is none. */
+enum { SOCKETS_RAWS = 2 };
+int sockets_adopt_raw(struct sockets *s, unsigned family, unsigned worker);
+int sockets_adopt_tcp(struct sockets *s, unsigned port, unsigned worker);
 
 #endif

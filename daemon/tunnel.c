@@ -5,6 +5,7 @@
 #include "daemon/client.h"
 #include "daemon/diagnose.h"
 #include "daemon/elder.h"
+#include "daemon/faketcp_conn.h"
 #include "daemon/findings.h"
 #include "daemon/finish.h"
 #include "daemon/flow.h"
@@ -42,6 +43,7 @@ int tunnel_new(struct worker *w, struct plan *plan)
     t->conf = &plan->conf;
     t->stats = plan->stats[w->id];
     t->findings = plan->findings[w->id];
+    t->stamp = nonce_u32(&w->nonce);
     t->tidy.fire = on_tidy;
     list_init(&t->old);
     list_init(&t->waiting);
@@ -341,7 +343,8 @@ static void receive_server(struct tunnel *t, struct io_src *sock, const struct i
     count_bad(t, sock, ev, bad);
 }
 
-void tunnel_receive(struct tunnel *t, struct io_src *sock, const struct io_event *ev)
+/* A run of datagrams, from a raw socket a run of one. */
+static void receive(struct tunnel *t, struct io_src *sock, const struct io_event *ev)
 {
     struct cipher_pkt v[RUN_MAX];
     unsigned n = 0;
@@ -351,7 +354,7 @@ void tunnel_receive(struct tunnel *t, struct io_src *sock, const struct io_event
 
         sock = &l->set->v[l->index].src;
     }
-    if (sock->kind == SRC_LISTENER && !server_allows(t, &ev->from)) {
+    if (sock->kind != SRC_PEER && !server_allows(t, &ev->from)) {
         stat_add(&t->stats->refused_access, 1);
         return;
     }
@@ -363,13 +366,27 @@ void tunnel_receive(struct tunnel *t, struct io_src *sock, const struct io_event
         receive_server(t, sock, ev, v, n);
 }
 
+void tunnel_receive(struct tunnel *t, struct io_src *sock, const struct io_event *ev)
+{
+    struct io_event inner = *ev;
+    struct faketcp_segment s;
+
+    if (sock->kind != SRC_RAW && (sock->kind != SRC_PEER || !CONTAINER(sock, struct peer, src)->fake))
+        receive(t, sock, ev);
+    else if (faketcp_unwrap(&inner, &s))
+        stat_add(&t->stats->in_errs, 1);
+    else if (sock->kind == SRC_RAW ? server_heard(t, sock, &inner, &s)
+                                   : fake_dial_heard(CONTAINER(sock, struct peer, src), &inner, &s))
+        receive(t, sock, &inner);
+}
+
 void tunnel_receive_failed(struct tunnel *t, struct io_src *sock, int err)
 {
     log_debug("%s: receive: %s", t->conf->name, strerror(err));
     if (sock->kind == SRC_PEER && err == ECONNREFUSED) {
         struct peer *p = CONTAINER(sock, struct peer, src);
 
-        if (client_refused(t->client, p))
+        if (client_refused(t->client, p, "nobody listens there (ICMP port unreachable)"))
             return;
         session_refused(p->session, t->w->now);
         worker_touch(t->w, p);
@@ -410,18 +427,35 @@ static unsigned run_length(const struct packet_batch *b, unsigned i, size_t *byt
     return n;
 }
 
+unsigned tunnel_send_run(struct tunnel *t, const struct tunnel_way *way, const uint8_t *data, size_t len, size_t seg,
+                         int *err)
+{
+    const struct faketcp_way fake = {way->to, way->from, way->connected, (uint32_t)tick_ms(t->w->now) + t->stamp};
+
+    if (way->numbers)
+        return faketcp_send(way->fd, &fake, way->numbers, data, len, seg, err);
+    return net_udp_send(way->fd, way->connected ? NULL : way->to, way->connected ? NULL : way->from, data, len, seg,
+                        way->gso, err);
+}
+
 void tunnel_send(struct tunnel *t, const struct packet_batch *b)
 {
     for (unsigned i = 0, n; i < b->n; i += n) {
         struct peer *p = b->v[i].to;
-        bool own = p->sock->kind == SRC_PEER;
+        struct tunnel_way way = {
+            .fd = p->sock->fd,
+            .to = &p->remote,
+            .from = &p->local,
+            .connected = p->sock->kind == SRC_PEER,
+            .numbers = p->fake || p->sock->kind == SRC_RAW ? &p->numbers : NULL,
+            .gso = &p->gso,
+        };
         size_t bytes, done = 0;
         unsigned sent;
         int err;
 
         n = run_length(b, i, &bytes);
-        sent = net_udp_send(p->sock->fd, own ? NULL : &p->remote, own ? NULL : &p->local, b->mem + b->v[i].off, bytes,
-                            b->v[i].len, &p->gso, &err);
+        sent = tunnel_send_run(t, &way, b->mem + b->v[i].off, bytes, b->v[i].len, &err);
         for (unsigned k = 0; k < sent; k++)
             done += b->v[i + k].len;
         stat_add(&t->stats->out_pkts, sent);
@@ -494,7 +528,7 @@ static void say_last(struct peer *p)
 {
     struct worker *w = p->tunnel->w;
 
-    if (session_end(p->session) == SESSION_ALIVE)
+    if (session_end(p->session) == SESSION_ALIVE && !fake_dial_waits(p))
         while (session_poll(p->session, worker_batch(w, p->tunnel, p->key), p, w->now) == 0)
             ;
     worker_flush(w); /* the batch must not outlive p */
@@ -541,6 +575,7 @@ void peer_close(struct peer *p, const char *why)
     limits_ended(w->sh->limits);
     w->n_peers--;
     w->look_leaving = w->look_leaving || t->retired;
+    fake_dial_close(p);
     if (p->src.fd >= 0)
         w->ops->del(w->io, &p->src);
     else
@@ -560,6 +595,8 @@ void peer_serve(struct peer *p)
     struct smux_stream *st;
     int r;
 
+    if (fake_dial_waits(p)) /* its slot has an eye on it */
+        return;
     do {
         while (!session_end(p->session) && (st = smux_next_event(m)))
             relay_on_stream(p, st);

@@ -7,25 +7,30 @@
 #include "daemon/name.h"
 #include "daemon/net.h"
 #include "daemon/peers.h"
+#include "daemon/sockets.h"
 #include "daemon/trouble.h"
 #include "daemon/worker.h"
 
 struct client;
+struct fake_conns;
 struct findings;
 
-struct listener {                 /* server: one UDP socket of the port range, or a connected one beside it (flow.h) */
+struct listener {                 /* server: one UDP socket of the port range, or a connected one beside it (flow.h); with
+                                   * tcp also a raw socket, or a TCP listener */
     struct io_src src;
-    struct listeners *set;
+    struct listeners *set;        /* NULL: not open */
     unsigned index;               /* of the port */
+    struct faketcp_numbers heard; /* raw: of the segment in hand */
 };
 
 struct listeners {                /* server: this worker's sockets of one listen address */
     struct tunnel *tunnel;
     struct sockets *sockets;      /* a reference */
     struct list node;             /* in tunnel.old */
-    unsigned n, n_srcs;           /* in use; not yet IO_GONE */
+    unsigned n, n_srcs;           /* v has; not yet IO_GONE */
     bool used;                    /* by a session: while looking for those that are not */
-    struct listener v[];
+    struct listener raw[SOCKETS_RAWS];
+    struct listener v[];          /* UDP by port, then TCP by port */
 };
 
 struct tunnel {
@@ -40,11 +45,13 @@ struct tunnel {
     struct listeners *listeners;  /* server */
     struct list old;              /* listeners of former addresses, while sessions use them */
     struct tick changed;          /* when it got its plan */
+    struct fake_conns *conns;     /* server with tcp, at its home worker */
     struct timer tidy;            /* looks for old keys and listeners that nobody uses */
     struct name target;           /* server: addresses of the target */
     struct list waiting;          /* relays that wait for them */
     struct client *client;        /* client */
     struct tick disowned;         /* server: see server.c */
+    uint32_t stamp;               /* what the timestamps of fake TCP begin at */
     bool draining;                /* takes no new sessions and streams; a session ends with its last stream */
     struct trouble trouble;
     bool retired;                 /* its profile was removed: it drains, and goes with its last session */
@@ -74,6 +81,16 @@ void tunnel_receive_failed(struct tunnel *t, struct io_src *sock, int err);
 /* Addresses or routes of this machine have changed. */
 void tunnel_on_network(struct tunnel *t);
 void tunnel_on_resolved(struct tunnel *t, const struct resolve_result *res);
+/* One run of sealed datagrams. As net_udp_send(). */
+struct tunnel_way {
+    int fd;
+    const struct sockaddr_any *to, *from;
+    bool connected;
+    struct faketcp_numbers *numbers; /* NULL: UDP */
+    struct net_gso *gso;
+};
+unsigned tunnel_send_run(struct tunnel *t, const struct tunnel_way *way, const uint8_t *data, size_t len, size_t seg,
+                         int *err);
 /* Sends sealed datagrams v[0..n) of a batch, whose `to` is a struct peer. */
 void tunnel_send(struct tunnel *t, const struct packet_batch *b);
 

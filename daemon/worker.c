@@ -5,6 +5,7 @@
 #include "daemon/client.h"
 #include "daemon/elder.h"
 #include "daemon/finish.h"
+#include "daemon/faketcp_conn.h"
 #include "daemon/flow.h"
 #include "daemon/log.h"
 #include "daemon/relay.h"
@@ -144,6 +145,8 @@ static struct tunnel *tunnel_of(struct io_src *s)
     switch (s->kind) {
     case SRC_LISTENER:
     case SRC_FLOW:
+    case SRC_RAW:
+    case SRC_TCP:
         return CONTAINER(s, struct listener, src)->set->tunnel;
     default:
         return CONTAINER(s, struct peer, src)->tunnel;
@@ -161,7 +164,15 @@ static void on_gone(struct worker *w, struct io_src *s)
         relay_gone(relay_of_src(s));
         break;
     case SRC_LISTENER:
+    case SRC_RAW:
+    case SRC_TCP:
         server_gone(s);
+        break;
+    case SRC_FAKE:
+        fake_conn_gone(s);
+        break;
+    case SRC_DIALLED:
+        fake_dial_gone(s);
         break;
     case SRC_FLOW:
         flow_gone(s);
@@ -208,6 +219,7 @@ static void on_event(struct worker *w, struct io_event *ev)
         break;
     case SRC_LISTENER:
     case SRC_FLOW:
+    case SRC_RAW:
     case SRC_PEER:
         if (ev->kind == IO_UDP)
             tunnel_receive(tunnel_of(s), s, ev);
@@ -221,6 +233,15 @@ static void on_event(struct worker *w, struct io_event *ev)
         break;
     case SRC_HEIR:
         finish_receive(w);
+        break;
+    case SRC_TCP:
+        fake_conns_accept(tunnel_of(s), ev);
+        break;
+    case SRC_FAKE:
+        fake_conn_on_io(s, ev);
+        break;
+    case SRC_DIALLED:
+        fake_dial_on_io(s, ev);
         break;
     case SRC_RELAY:
         relay_on_io(relay_of_src(s), ev);

@@ -47,6 +47,10 @@ enum src_kind {                   /* io_src.kind: what owns a descriptor */
     SRC_RESOLVER,
     SRC_LISTENER,                 /* struct listener */
     SRC_FLOW,                     /* struct listener: a connected socket */
+    SRC_RAW,                      /* struct listener: segments of fake TCP */
+    SRC_TCP,                      /* struct listener: connections of fake TCP */
+    SRC_FAKE,                     /* struct fake_conn: a server's connection */
+    SRC_DIALLED,                  /* struct fake_dial: a client's connection */
     SRC_CLIENT,                   /* struct client: where local connections arrive */
     SRC_PEER,                     /* struct peer: a client's own socket */
     SRC_RELAY,                    /* struct relay */
