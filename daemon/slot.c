@@ -472,10 +472,16 @@ void slot_connected(struct slot *s, struct peer *p)
 
 void slot_cut_off(struct slot *s, struct peer *p)
 {
-    if (p != s->peer || s->aim == SLOT_RENEW || s->aim == SLOT_DOUBT)
+    if (p != s->peer)
         return;
     log_warning("%s: the server has ended the connection: dialling anew", peer_text(p));
-    slot_renew(s);
+    end_search_for_better(s);
+    s->aim = SLOT_CONTENT;
+    s->peer = NULL; /* its streams go on while segments pass, but it gets no new ones */
+    s->again = true;
+    s->dial_at = worker_of(s)->now;
+    peer_retire(p);
+    slot_step(s);
 }
 
 void slot_lost(struct slot *s, struct peer *p)

@@ -92,7 +92,7 @@ class Pair:
         return sum(f":{self.server_port} " in line + " " for line in lines)
 
     def raw_sockets(self, name: str) -> int:
-        return len(run(*self.net.via(name), "ss", "-Hwn").splitlines())
+        return len(run(*self.net.via(name), "ss", "-Hawn").splitlines())
 
 
 @dataclass
@@ -204,4 +204,196 @@ def test_bulk_and_short_streams(
             assert all((s.flags, s.head) == (PSH | ACK, 32) for s in seen if s.payload)
         for process in (client, server):
             process.stop()
+        pair.target.close()
+
+
+def test_udp_and_tcp_at_one_port(build: Path, tmp_path: Path, theirs: None) -> None:
+    """A server serves both kinds of clients; sessions of one worker go by the raw socket of
+    another."""
+    with wired() as net:
+        pair = Pair(net, build, tmp_path)
+        server = pair.server(workers=3)
+        clients = [pair.client(workers=2, conn=4)]
+        pair.load(apps.Load(bulk=1 << 20, short_streams=30))
+        assert pair.connections("s") == 4
+        assert server.counters("t")["HandedOver"] > 0
+        pair.port, pair.common["tcp"] = peers.free_port(), False
+        clients.append(pair.client())
+        pair.load(apps.Load(bulk=1 << 20, short_streams=10))
+        pair.port = peers.free_port()
+        clients.append(pair.theirs("client"))
+        pair.load(apps.Load(bulk=1 << 20, short_streams=10))
+        assert pair.connections("s") == 4
+        for client in clients:
+            client.stop()
+        peers.wait_for("the connections' end", lambda: not pair.connections("s"), 10)
+        server.stop()
+        pair.target.close()
+
+
+def rules(net: Net, name: str) -> str:
+    """What a firewall there would do, by either of its programs."""
+    return run(*net.via(name), "nft", "list", "ruleset") + "".join(
+        line for line in run(*net.via(name), "iptables-save").splitlines() if line.startswith("-A")
+    )
+
+
+@pytest.mark.parametrize("how", (signal.SIGTERM, signal.SIGKILL))
+def test_a_server_that_comes_back(build: Path, tmp_path: Path, how: signal.Signals, scale: float) -> None:
+    """The client sees its connection end and dials anew; nothing is left of the old one."""
+    with wired() as net:
+        pair = Pair(net, build, tmp_path)
+        server = pair.server()
+        client = pair.client()
+        pair.exchange()
+        server.signal(how)
+        server.wait(20 * scale)
+        peers.wait_for("the news", lambda: "has ended the connection" in client.log(), 10 * scale)
+        assert not rules(net, "s") and not rules(net, "c")
+        again = pair.server()
+        began = time.monotonic()
+        pair.exchange()
+        assert time.monotonic() - began < 15 * scale
+        assert pair.connections("s") == 1
+        assert not rules(net, "s") and not rules(net, "c")
+        client.stop()
+        again.stop()
+        pair.target.close()
+
+
+@pytest.mark.parametrize("how", (signal.SIGTERM, signal.SIGKILL))
+def test_a_client_that_comes_back(build: Path, tmp_path: Path, how: signal.Signals, scale: float) -> None:
+    with wired() as net:
+        pair = Pair(net, build, tmp_path)
+        server = pair.server()
+        client = pair.client()
+        pair.exchange()
+        client.signal(how)
+        client.wait(20 * scale)
+        peers.wait_for("the connection's end", lambda: not pair.connections("s"), 10 * scale)
+        again = pair.client()
+        pair.exchange()
+        assert pair.connections("s") == 1
+        again.stop()
+        server.stop()
+        pair.target.close()
+
+
+def test_nobody_listens(build: Path, tmp_path: Path, scale: float) -> None:
+    """Against a server without tcp: refused, told, tried again; the local connection waits."""
+    with wired() as net:
+        pair = Pair(net, build, tmp_path)
+        server = pair.server(tcp=False)
+        client = pair.client()
+        with net.within("c", lambda: apps.connect(pair.port)) as s:
+            peers.wait_for("the reason", lambda: "Connection refused" in client.log(), 10 * scale)
+            server.stop()
+            server = pair.server()
+            s.sendall(apps.HEADER.pack(0, 3, 1))
+            assert apps.recv_exactly(s, 3) == apps.content(2, 3)
+        client.stop()
+        server.stop()
+        pair.target.close()
+
+
+def test_without_the_capability(build: Path, tmp_path: Path, scale: float) -> None:
+    """The server says what it needs and serves UDP, the client says so and tries again."""
+    with wired() as net:
+        pair = Pair(net, build, tmp_path)
+        server = pair.server(via=NO_RAW)
+        assert "error: t: tcp = true needs the capability CAP_NET_RAW" in server.log()
+        assert "only UDP is served" in server.log()
+        assert not pair.raw_sockets("s")
+        client = pair.client(tcp=False)
+        pair.exchange()
+        pair.port = peers.free_port()
+        refused = pair.client(via=NO_RAW)
+        with net.within("c", lambda: apps.connect(pair.port)):
+            peers.wait_for(
+                "the reason",
+                lambda: "tcp = true needs the capability CAP_NET_RAW" in refused.log(),
+                10 * scale,
+            )
+        for process in (client, refused, server):
+            process.stop()
+        pair.target.close()
+
+
+def test_a_profile_that_changes_and_goes(build: Path, tmp_path: Path, scale: float) -> None:
+    """tcp comes and goes with a reload, and the sockets with it."""
+    with wired() as net:
+        pair = Pair(net, build, tmp_path)
+        server, client = pair.server(tcp=False, workers=2), pair.client(tcp=False)
+        pair.exchange()
+
+        def say(daemon: peers.Daemon, section: str | None, **keys: Any) -> None:
+            sections = {k: v for k, v in daemon.sections.items() if k == "global" or section}
+            if section:
+                sections[section] = {**sections[section], **keys}
+            daemon.conf_path.write_text(peers.ini(sections))
+            done = daemon.ctl("reload")
+            assert done.returncode == 0, done.stdout + done.stderr
+
+        assert not pair.raw_sockets("s")
+        say(server, "server t", tcp=True)
+        assert pair.raw_sockets("s") == 4
+        say(client, "client t", tcp=True)
+        pair.exchange()
+        peers.wait_for("a connection", lambda: pair.connections("s") == 1, 10 * scale)
+        pair.exchange()
+        say(server, "server t", tcp=True, listen=f":{pair.server_port}-{pair.server_port + 1}")
+        pair.exchange()
+        say(client, "client t", tcp=False)
+        pair.exchange()
+        peers.wait_for("UDP", lambda: not pair.connections("s"), 10 * scale)
+        say(server, "server t", tcp=False)
+        peers.wait_for("their end", lambda: not pair.raw_sockets("s"), 10 * scale)
+        pair.exchange()
+        say(server, "server t", tcp=True)
+        say(client, None)
+        say(server, None)
+        peers.wait_for("their end", lambda: not pair.raw_sockets("s"), 20 * scale)
+        for process in (client, server):
+            process.stop()
+        pair.target.close()
+
+
+def test_dscp_source_and_one_address(build: Path, tmp_path: Path) -> None:
+    """The raw sockets and the connection follow bind, interface, dscp and sockbuf."""
+    with wired() as net:
+        net.ip("c", "addr add 10.94.0.77/24 dev eth")
+        pair = Pair(net, build, tmp_path)
+        server = pair.server(listen=at(pair.host, pair.server_port), dscp=46)
+        assert pair.raw_sockets("s") == 2
+        client = pair.client(bind="10.94.0.77", interface="eth", dscp=10)
+        tos: dict[str, set[int]] = {"up": set(), "down": set()}
+        s = net.within("c", Capture._open)
+        pair.exchange()
+        end = time.monotonic() + 20
+        while not (tos["up"] and tos["down"]) and time.monotonic() < end:
+            frame = s.recv(65536)
+            found = parse(frame, pair.server_port)
+            if isinstance(found, Segment) and found.payload:
+                tos["up" if found.up else "down"].add(frame[15])
+                assert socket.inet_aton("10.94.0.77") in (frame[26:30], frame[30:34])
+        s.close()
+        assert tos == {"up": {10 << 2}, "down": {46 << 2}}
+        client.stop()
+        server.stop()
+        pair.target.close()
+
+
+def test_connections_without_segments_go(build: Path, tmp_path: Path, scale: float) -> None:
+    with wired() as net:
+        pair = Pair(net, build, tmp_path)
+        server, client = pair.server(), pair.client()
+        pair.exchange()
+        s = net.within("c", lambda: socket.create_connection((pair.host, pair.server_port)))
+        assert pair.connections("s") == 2
+        s.settimeout(30 * scale)
+        assert s.recv(1) == b""
+        s.close()
+        assert pair.connections("s") == 1
+        client.stop()
+        server.stop()
         pair.target.close()
