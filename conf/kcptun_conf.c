@@ -75,15 +75,12 @@ static int settle_log(struct kopts *o)
 static void explain(const struct kopts *o, struct conf_problems *ps)
 {
     const struct kopt_value *keepalive = kopts_value(o, "keepalive"), *pprof = kopts_value(o, "pprof");
-    const struct kopt_value *tcp = kopts_value(o, "tcp");
     int64_t n;
 
     if (keepalive->text && kopts_int(keepalive->text, &n) && n > (int64_t)conf_key_find("keepalive", IN_BOTH)->max)
         conf_problem_add(ps, true, place_of(keepalive), "keepalive: the other end gives up after 30 s without any");
     if (pprof->text && !strcmp(pprof->text, "true"))
         conf_problem_add(ps, true, place_of(pprof), "pprof: does nothing here; see perf(1)");
-    if (tcp->text && !strcmp(tcp->text, "true") && !conf_key_find("tcp", IN_BOTH))
-        conf_problem_add(ps, false, place_of(tcp), "tcp: not in this version");
     if (o->role == CONF_CLIENT && !kopts_text(o, "smuxver"))
         conf_problem_add(ps, true, (struct place){o->program, 0},
                          "smuxver: not given, so 2; a kcptun server from before November 2025 has 1 unless told");

@@ -110,11 +110,6 @@ static uint64_t sum_pseudo(size_t len, const uint8_t from[16], const uint8_t to[
     return sum(sum(sum(0, from, 16), to, 16), tail, sizeof tail);
 }
 
-bool faketcp_is_intact(struct bytes tcp, const uint8_t from[16], const uint8_t to[16])
-{
-    return fold(sum(sum_pseudo(tcp.len, from, to), tcp.p, tcp.len)) == 0xffff;
-}
-
 /* ---- out ---- */
 
 /* | from u16 | to u16 | seq u32 | ack u32 | words<<4 u8 | flags u8 | window u16 | checksum u16 | urgent u16 |

@@ -8,8 +8,6 @@
 
 #include "core/base/bytes.h"
 
-#include <stdbool.h>
-
 enum {
     FAKETCP_FIN = 1,
     FAKETCP_SYN = 2,
@@ -38,13 +36,12 @@ struct faketcp_header {           /* of one to send; flags are always PSH and AC
     uint32_t stamp, echo;         /* timestamp option: milliseconds; what it answers */
 };
 
-/* Any header length, any options. 0, FAKETCP_MALFORMED (*s untouched). */
+/* Any header length, any options, and any checksum: some of the peers' are wrong (kcptun of 2024 to 2026, by the length of
+ * their option), and the datagram inside has its own. 0, FAKETCP_MALFORMED (*s untouched). */
 int faketcp_parse(struct faketcp_segment *s, struct bytes tcp);
 /* Takes the IPv4 header off *packet. 0, FAKETCP_MALFORMED (everything untouched). */
 int faketcp_strip_ip4(struct bytes *packet, uint8_t from[4], uint8_t to[4]);
-/* The checksum is right. Addresses as 16 bytes, IPv4 as v4-mapped. */
-bool faketcp_is_intact(struct bytes tcp, const uint8_t from[16], const uint8_t to[16]);
-/* Writes the header that goes in front of payload. */
+/* Writes the header that goes in front of payload. Addresses as 16 bytes, IPv4 as v4-mapped. */
 void faketcp_put(uint8_t head[FAKETCP_HEADER], const struct faketcp_header *h, struct bytes payload,
                  const uint8_t from[16], const uint8_t to[16]);
 /* What a segment of the peer says of our numbers, and how ours follow it. */

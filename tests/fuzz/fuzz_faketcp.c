@@ -23,7 +23,7 @@ static void again(const struct faketcp_segment *s)
 
     memcpy(v + FAKETCP_HEADER, s->payload.p, s->payload.len);
     faketcp_put(v, &h, bytes_of(v + FAKETCP_HEADER, s->payload.len), from, to);
-    if (!faketcp_is_intact(all, from, to) || faketcp_parse(&t, all))
+    if (faketcp_parse(&t, all))
         abort();
     if (t.from != s->from || t.to != s->to || t.seq != s->seq || t.ack != s->ack || t.payload.len != s->payload.len)
         abort();

@@ -45,27 +45,40 @@ class Pair:
         self.port, self.server_port = peers.free_port(), peers.free_port()
         self.target = net.within("s", lambda: apps.Service(apps.duplex))
         self.common = {**peers.Options(smuxver=1).common(), "tcp": True, **more}
+        self.ours_only = {"peertimeout": 3}
         self.starts = 0
 
-    def _ours(self, role: str, keys: dict[str, Any], io: str, workers: int, via: tuple[str, ...]) -> peers.Daemon:
+    def _ours(
+        self, role: str, keys: dict[str, Any], io: str, workers: int, via: tuple[str, ...]
+    ) -> peers.Daemon:
         self.starts += 1
         daemon = peers.Daemon(
             self.build,
             self.directory,
             f"{role}{self.starts}",
-            {"global": {"io": io, "workers": workers, "loglevel": "debug"}, f"{role} t": {**self.common, **keys}},
+            {
+                "global": {"io": io, "workers": workers, "watch": False},
+                f"{role} t": {**self.common, **self.ours_only, **keys},
+            },
             wait=False,
             via=self.net.via("cs"[role == "server"]) + via,
         )
         daemon.wait_until("its log", lambda: "is ready" in daemon.log())
         return daemon
 
-    def server(self, io: str = "auto", workers: int = 2, via: tuple[str, ...] = (), **keys: Any) -> peers.Daemon:
+    def server(
+        self, io: str = "auto", workers: int = 2, via: tuple[str, ...] = (), **keys: Any
+    ) -> peers.Daemon:
         addresses = {"listen": f":{self.server_port}", "target": self.target.address}
         return self._ours("server", {**addresses, **keys}, io, workers, via)
 
-    def client(self, io: str = "auto", workers: int = 1, via: tuple[str, ...] = (), **keys: Any) -> peers.Daemon:
-        addresses = {"localaddr": f"127.0.0.1:{self.port}", "remoteaddr": at(self.host, self.server_port)}
+    def client(
+        self, io: str = "auto", workers: int = 1, via: tuple[str, ...] = (), **keys: Any
+    ) -> peers.Daemon:
+        addresses = {
+            "localaddr": f"127.0.0.1:{self.port}",
+            "remoteaddr": at(self.host, self.server_port),
+        }
         return self._ours("client", {**addresses, **keys}, io, workers, via)
 
     def theirs(self, role: str) -> peers.TheirProcess:
@@ -75,7 +88,10 @@ class Pair:
         else:
             argv += ["-l", f"127.0.0.1:{self.port}", "-r", at(self.host, self.server_port)]
         for name, value in self.common.items():
-            argv += [f"--{name}"] if value is True else [] if value is False else [f"--{name}", str(value)]
+            if isinstance(value, bool):
+                argv += [f"--{name}"] if value else []
+            else:
+                argv += [f"--{name}", str(value)]
         process = peers.TheirProcess(f"theirs-{role}", argv, self.directory / f"theirs-{role}.log")
         process.wait_until("its log", lambda: "listening on" in process.log().lower())
         return process
@@ -181,7 +197,14 @@ KINDS = [
 
 @pytest.mark.parametrize("near,far,ip,io", KINDS)
 def test_bulk_and_short_streams(
-    build: Path, tmp_path: Path, near: str, far: str, ip: int, io: str, io_uring_works: bool, theirs: None
+    build: Path,
+    tmp_path: Path,
+    near: str,
+    far: str,
+    ip: int,
+    io: str,
+    io_uring_works: bool,
+    theirs: None,
 ) -> None:
     io = io if io_uring_works else "epoll"
     with wired() as net:
@@ -239,7 +262,9 @@ def rules(net: Net, name: str) -> str:
 
 
 @pytest.mark.parametrize("how", (signal.SIGTERM, signal.SIGKILL))
-def test_a_server_that_comes_back(build: Path, tmp_path: Path, how: signal.Signals, scale: float) -> None:
+def test_a_server_that_comes_back(
+    build: Path, tmp_path: Path, how: signal.Signals, scale: float
+) -> None:
     """The client sees its connection end and dials anew; nothing is left of the old one."""
     with wired() as net:
         pair = Pair(net, build, tmp_path)
@@ -262,7 +287,9 @@ def test_a_server_that_comes_back(build: Path, tmp_path: Path, how: signal.Signa
 
 
 @pytest.mark.parametrize("how", (signal.SIGTERM, signal.SIGKILL))
-def test_a_client_that_comes_back(build: Path, tmp_path: Path, how: signal.Signals, scale: float) -> None:
+def test_a_client_that_comes_back(
+    build: Path, tmp_path: Path, how: signal.Signals, scale: float
+) -> None:
     with wired() as net:
         pair = Pair(net, build, tmp_path)
         server = pair.server()
