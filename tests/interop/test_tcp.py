@@ -217,7 +217,8 @@ def test_bulk_and_short_streams(
         assert not capture.udp, "datagrams beside the segments"
         assert len(seen) > 2000 and all(s.intact for s in seen if s.payload)
         if near == far:
-            assert client.counters("t")["RetransSegs"] < 50
+            counters = client.counters("t")
+            assert counters["LostSegs"] * 4 < counters["OutSegs"], "segments do not arrive"
             # The kernels shook hands, and have been silent since.
             assert [(s.up, s.flags) for s in seen if not s.payload] == [
                 (True, SYN),
