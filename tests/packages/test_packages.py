@@ -1,0 +1,203 @@
+"""tests/packages/test_packages.py - packages: built, checked, installed in a fresh system, used,
+removed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+import shutil
+import socketserver
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kit import TREE, Root, Started, build, passes_data, profiles
+
+CONF = "etc/kcptun.ini"
+
+
+@pytest.fixture(scope="module")
+def echo() -> Iterator[int]:
+    class Echo(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            while part := self.request.recv(65536):
+                self.request.sendall(part)
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with Server(("127.0.0.1", 0), Echo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+def service_command(unit: Path) -> list[str]:
+    """What the service manager would run."""
+    line = re.search(r"^ExecStart=(.*)$", unit.read_text(), re.M)
+    assert line, unit
+    return shlex.split(line.group(1))
+
+
+def owner(root: Root, path: str) -> str:
+    return root.run("stat", "-c", "%U:%G %a", path).stdout.strip()
+
+
+def names_in(deb: Path) -> set[str]:
+    listing = subprocess.run(["dpkg-deb", "-c", deb], capture_output=True, text=True, check=True)
+    return {line.split()[5].removeprefix(".") for line in listing.stdout.splitlines()}
+
+
+# ---- what is built ----
+
+
+def test_debs_hold_what_they_should(debs: dict[str, Path]) -> None:
+    assert set(debs) == {"kcptund", "kcptund-compat", "libikcp0", "libikcp-dev"}
+    holds = {name: names_in(deb) for name, deb in debs.items()}
+    assert {
+        "/usr/sbin/kcptund",
+        "/usr/bin/kcptunctl",
+        "/usr/bin/kcptun-bench",
+        "/usr/bin/kcptun-linkem",
+        "/etc/kcptun.ini",
+        "/usr/share/man/man8/kcptund.8.gz",
+    } <= holds["kcptund"]
+    assert {"/usr/bin/kcptun-client", "/usr/bin/kcptun-server"} <= holds["kcptund-compat"]
+    assert {"/usr/include/ikcp.h", "/usr/share/man/man3/ikcp.3.gz"} <= holds["libikcp-dev"]
+    assert any("/libikcp.so.0" in n for n in holds["libikcp0"])
+
+
+def test_lintian(debs: dict[str, Path]) -> None:
+    done = subprocess.run(
+        ["lintian", "--allow-root", "--fail-on", "error", *debs.values()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_rpmlint(rpms: dict[str, Path]) -> None:
+    done = subprocess.run(
+        ["rpmlint", "-c", TREE / "packaging/rpm/rpmlint.toml", *rpms.values()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    errors = [line for line in done.stdout.splitlines() if ": E: " in line]
+    assert re.search(r"\b0 errors", done.stdout) and not errors, done.stdout + done.stderr
+
+
+def test_the_same_commit_gives_the_same_packages(debs: dict[str, Path], out: Path) -> None:
+    again = {p.name: p for p in build("deb", out / "deb-again")}
+    for deb in debs.values():
+        one, two = (hashlib.sha256(p.read_bytes()).hexdigest() for p in (deb, again[deb.name]))
+        assert one == two, f"{deb.name} differs from one build to the next"
+
+
+# ---- the deb in a fresh system: installed, used, upgraded, removed, purged ----
+
+
+def test_deb_from_installation_to_purge(
+    debs: dict[str, Path], debian: Root, echo: int, tmp_path: Path
+) -> None:
+    before = debian.files("kcptun")
+    debian.run("apt-get", "update")
+    debian.install(debs["kcptund"], debs["kcptund-compat"])
+    assert owner(debian, "/etc/kcptun.ini") == "root:kcptun 640"
+    assert "OK" in debian.run("kcptund", "-t").stdout
+
+    text, local = profiles(echo, "correct horse")
+    conf = debian.path / CONF
+    conf.write_text(conf.read_text() + text)  # as an administrator would: owner and mode stay
+    debian.run("install", "-d", "-o", "kcptun", "-g", "kcptun", "/run/kcptun")
+    command = service_command(debian.path / "usr/lib/systemd/system/kcptund.service")
+    as_service = ["setpriv", "--reuid=kcptun", "--regid=kcptun", "--init-groups", *command]
+    with Started(debian.command(*as_service)) as service:
+        passes_data(local)
+        stats = debian.run("kcptunctl", "stats").stdout
+        assert "there" in stats and "here" in stats, stats
+        assert service.process.poll() is None
+
+    upgraded = newer(debs["kcptund"], tmp_path)
+    debian.run("dpkg", "--force-depends", "-r", "kcptund-compat")
+    debian.install(upgraded)
+    assert text in conf.read_text(), "an upgrade has changed the configuration"
+    assert owner(debian, "/etc/kcptun.ini") == "root:kcptun 640"
+
+    debian.run("dpkg", "-r", "kcptund")
+    assert conf.exists() and not (debian.path / "usr/sbin/kcptund").exists()
+    debian.run("dpkg", "-P", "kcptund")
+    left = debian.files("kcptun") - before
+    assert left <= {"/run/kcptun"}, f"left behind: {sorted(left)}"
+
+
+def newer(deb: Path, where: Path) -> Path:
+    """The same package with a higher version, as the next release would be."""
+    inside = where / "inside"
+    subprocess.run(["dpkg-deb", "-R", deb, inside], check=True)
+    control = inside / "DEBIAN/control"
+    control.write_text(re.sub(r"^(Version: .*)$", r"\1+next", control.read_text(), flags=re.M))
+    made = where / f"next-{deb.name}"
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "-b", inside, made],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    shutil.rmtree(inside)
+    return made
+
+
+def test_compat_takes_the_place_of_kcptun(debs: dict[str, Path], debian: Root) -> None:
+    debian.run("apt-get", "update")
+    debian.run("apt-get", "install", "-y", "--no-install-recommends", "kcptun")
+    debian.install(debs["kcptund"], debs["kcptund-compat"])
+    status = debian.run("dpkg-query", "-W", "-f", "${db:Status-Abbrev}", "kcptun", check=False)
+    assert not status.stdout.startswith("ii"), "both are installed"
+    for name in ("kcptun-client", "kcptun-server"):
+        assert "kcptun" in debian.run(name, "-v").stdout
+    debian.run("dpkg", "-P", "kcptund-compat", "kcptund")
+
+
+def test_library_package_compiles_a_program(debs: dict[str, Path], tmp_path: Path) -> None:
+    for name in ("libikcp0", "libikcp-dev"):
+        subprocess.run(["dpkg-deb", "-x", debs[name], tmp_path], check=True)
+    static = next(tmp_path.glob("usr/lib/*/libikcp.a"))
+    program = tmp_path / "echo"
+    subprocess.run(
+        [
+            "cc",
+            "-I",
+            tmp_path / "usr/include",
+            TREE / "docs/examples/ikcp_echo.c",
+            static,
+            "-o",
+            program,
+        ],
+        check=True,
+    )
+    assert program.exists()
+
+
+# ---- the rpm: built to prove the spec, its payload unpacked and run ----
+
+
+def test_rpm_payload_runs(rpms: dict[str, Path], echo: int, tmp_path: Path) -> None:
+    assert {"kcptund", "kcptund-compat", "libikcp", "libikcp-devel"} == set(rpms)
+    for rpm in (rpms["kcptund"], rpms["kcptund-compat"]):
+        payload = subprocess.run(["rpm2cpio", rpm], capture_output=True, check=True).stdout
+        subprocess.run(["cpio", "-idm", "--quiet"], input=payload, cwd=tmp_path, check=True)
+    assert (tmp_path / "usr/bin/kcptun-server").resolve() == (
+        tmp_path / "usr/sbin/kcptund"
+    ).resolve()
+    text, local = profiles(echo, "battery staple")
+    conf = tmp_path / CONF
+    conf.write_text(conf.read_text().replace("/run/kcptun", str(tmp_path)) + text)
+    program, *arguments = service_command(tmp_path / "usr/lib/systemd/system/kcptund.service")
+    arguments = [a.replace("/etc/kcptun.ini", str(conf)) for a in arguments]
+    with Started([str(tmp_path / program.lstrip("/")), *arguments]) as service:
+        passes_data(local)
+        assert service.stop() == 0
