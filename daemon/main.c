@@ -31,7 +31,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-enum { FILES_WANTED = 1 << 20, POOL_MIN = 8 << 20, TIDY_US = 5000000, HOLES_MIN = 1 << 20 };
+enum { FILES_WANTED = 1 << 20, POOL_MIN = 8 << 20, TIDY_US = 5000000, HOLES_MIN = 64 << 10 };
 
 struct daemon {
     struct shared sh;

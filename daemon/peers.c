@@ -8,7 +8,7 @@
 
 enum {
     SLOTS_MIN = 16,
-    ROUTE_IDLE_US = 120 * 1000000, /* an address not heard of for so long is forgotten */
+    ROUTE_IDLE_US = 30 * 1000000, /* an address not heard of for so long is forgotten */
     MIXED_US = 60 * 1000000,
     GRAVE_US = 60 * 1000000, /* longer than a peer goes on retransmitting before it gives up */
 };
@@ -152,8 +152,7 @@ static int grow_routes(struct peers *ps)
     return 0;
 }
 
-/* Forgets addresses long silent, and the oldest when there are too many. */
-static void age_routes(struct peers *ps, struct tick now)
+bool routes_age(struct peers *ps, struct tick now)
 {
     struct route *r = LIST_FIRST(&ps->lru, struct route, lru);
 
@@ -161,6 +160,7 @@ static void age_routes(struct peers *ps, struct tick now)
         route_free(ps, r);
         r = LIST_FIRST(&ps->lru, struct route, lru);
     }
+    return r;
 }
 
 struct route *routes_find(struct peers *ps, const struct sockaddr_any *a, struct tick now)
@@ -199,7 +199,7 @@ struct route *routes_learn(struct peers *ps, const struct sockaddr_any *a, uint3
         }
         return r;
     }
-    age_routes(ps, now);
+    routes_age(ps, now);
     if (grow_routes(ps))
         return NULL;
     r = calloc(1, sizeof *r);

@@ -84,6 +84,8 @@ struct peer *peers_find_conv(struct peers *ps, uint32_t conv);
 struct route *routes_find(struct peers *ps, const struct sockaddr_any *a, struct tick now);
 /* Notes that `a` speaks conv. NULL: out of memory. */
 struct route *routes_learn(struct peers *ps, const struct sockaddr_any *a, uint32_t conv, struct tick now);
+/* Forgets addresses long silent, and the oldest when there are too many. True: some are left. */
+bool routes_age(struct peers *ps, struct tick now);
 
 void graves_add(struct peers *ps, uint32_t conv, const struct sockaddr_any *a, struct tick now);
 bool graves_has(const struct peers *ps, uint32_t conv, const struct sockaddr_any *a, struct tick now);

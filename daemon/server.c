@@ -482,6 +482,7 @@ struct peer *server_route(struct tunnel *t, struct io_src *sock, const struct io
         return NULL;
     if (!info.has_conv && (!rt || tick_before(t->w->now, rt->mixed_until)))
         return NULL; /* parity of nobody we know, or of one of two */
+    worker_tidy_later(t->w);
     a.conv = info.has_conv ? info.conv : rt->conv;
     owner = worker_of_conv(t->w->sh, a.conv);
     if (owner == t->w->id)

@@ -94,21 +94,31 @@ bool worker_is_tight(const struct worker *w)
 
 /* ---- memory kept for the next burst ---- */
 
+void worker_tidy_later(struct worker *w)
+{
+    if (!list_linked(&w->age.t.node))
+        worker_set(w, &w->age, tick_add_ms(w->now, AGE_MS));
+}
+
 static void give_back(struct timer *t)
 {
     struct worker *w = CONTAINER(t, struct worker, age);
+    bool more = false;
 
     buf_pool_age(w->pool);
     buf_pool_age(w->small);
     post_trim(w->sh->post, w->id);
+    for (unsigned i = 0; i < w->n_tunnels; i++)
+        more |= w->tunnels[i] && routes_age(&w->tunnels[i]->peers, w->now);
+    if (more)
+        worker_tidy_later(w);
 }
 
 /* A worker without spare memory is not woken for it. */
 static void watch_memory(struct worker *w)
 {
-    if (!list_linked(&w->age.t.node) &&
-        (buf_pool_has_spare(w->pool) || buf_pool_has_spare(w->small) || post_has_spare(w->sh->post, w->id)))
-        worker_set(w, &w->age, tick_add_ms(w->now, AGE_MS));
+    if (buf_pool_has_spare(w->pool) || buf_pool_has_spare(w->small) || post_has_spare(w->sh->post, w->id))
+        worker_tidy_later(w);
 }
 
 struct tunnel *worker_tunnel(const struct worker *w, uint64_t id)

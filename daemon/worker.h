@@ -145,6 +145,8 @@ void worker_flush(struct worker *w);
 struct packet_batch *worker_batch(struct worker *w, struct tunnel *t, struct tunnel_key *key);
 struct tunnel *worker_tunnel(const struct worker *w, uint64_t id); /* NULL: not here, or no more */
 int worker_enter(struct worker *w, struct tunnel *t);              /* into the table. 0, -ENOMEM */
+/* Something is kept that may be given back when it has not been used for a while. */
+void worker_tidy_later(struct worker *w);
 bool worker_is_tight(const struct worker *w);       /* memory: no new sessions */
 
 #endif
