@@ -200,7 +200,7 @@ def test_parity_that_is_sent(build: Path, tmp_path: Path, target: str) -> None:
     sp, cp = peers.free_port(), peers.free_port()
 
     def sections(send: int) -> Sections:
-        shape = {"datashard": 2, "parityshard": 2, "paritysend": send}
+        shape = {"mode": "fast", "datashard": 2, "parityshard": 2, "paritysend": send}
         return {"server s": server(sp, target, **shape), "client c": client(cp, sp, **shape)}
 
     def parity(s: Site, stream: socket.socket) -> int:

@@ -342,7 +342,8 @@ def test_the_log_to_syslog(build: Path, tmp_path: Path) -> None:
         own_dev = f'mount --bind {tmp_path}/dev /dev && exec "$@"'
         via = ("unshare", "--mount", "sh", "-c", own_dev, "sh")
         daemon = peers.Daemon(build, tmp_path, "both", sections, via=via)
-        line = system.recv(4096).decode()
+        while "is ready" not in (line := system.recv(4096).decode()):
+            pass
         assert re.fullmatch(
             rf"<30>\w+ +\d+ [\d:]+ kcptund\[{daemon.pid}\]: kcptund .* is ready: .*", line
         ), line
