@@ -169,6 +169,7 @@ void compat_tell(const struct conf *c)
     log_all(LOG_AT_INFO, "snmplog: %s", c->global.snmplog);
     tell_number("snmpperiod:", c->global.snmpperiod);
     log_all(LOG_AT_INFO, "quiet: %s", truth(p->quiet));
+    log_all(LOG_AT_INFO, "tcp: %s", truth(p->tcp));
 }
 
 void compat_tell_ready(const struct conf *c)
@@ -183,5 +184,7 @@ void compat_tell_ready(const struct conf *c)
         one.port_min = one.port_max = (uint16_t)port;
         addr_text_print(&one, text, sizeof text);
         log_all(LOG_AT_INFO, "Listening on: %s/udp", text);
+        if (p->tcp)
+            log_all(LOG_AT_INFO, "Listening on: %s/tcp", text);
     }
 }

@@ -138,6 +138,7 @@ def test_our_server(build: Path, tmp_path: Path, stack: ExitStack, theirs: None)
         r"sndwnd: 1024 rcvwnd: 1024",
         r"compression: true",
         r"datashard: 10 parityshard: 3",
+        r"tcp: false",
         rf"Listening on: :{udp}/udp",
         r"remote address: 127\.0\.0\.1:\d+",
         r"stream opened in: 127\.0\.0\.1:\d+\(\d+\) out: " + re.escape(target.address),
