@@ -8,7 +8,7 @@
 
 enum {
     SEND_BUF = 64 * 1024, /* bytes of a stream that wait for the window; more stay in its connection */
-    READ_MAX = 64 * 1024, /* and as much again when the last read came whole */
+    READ_MAX = 128 * 1024, /* and what the last read brought, if it came whole */
     REPEATS_MAX = 1024, /* acknowledgements repeated in one flush */
     REST_US = 500 * 1000, /* without a datagram either way: a pause */
 };

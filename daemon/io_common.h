@@ -6,6 +6,7 @@
 
 enum {
     IO_CHUNK = 65536, /* room for the largest run the kernel can deliver, 65535 bytes */
+    IO_READ_MAX = 2 * IO_CHUNK, /* bytes of a stream at a time: two runs of datagrams, for one turn's work around them */
     IO_CONTROL = 128, /* >= CMSG_SPACE of UDP_GRO and of either packet info, see io_common.c */
     IO_STARVED_MS = 100, /* how long a listener rests when the process has no descriptor left */
 };

@@ -259,7 +259,8 @@ static void turn_udp(struct io *io, struct io_src *s, struct io_batch *b)
 static void turn_read(struct io *io, struct io_src *s, struct io_batch *b)
 {
     uint8_t *p = io->arena + io->used;
-    ssize_t n = recv(s->fd, p, IO_CHUNK, MSG_DONTWAIT);
+    size_t max = MIN((size_t)IO_READ_MAX, (size_t)arena_room(io) * IO_CHUNK);
+    ssize_t n = recv(s->fd, p, max, MSG_DONTWAIT);
     struct io_event *ev;
 
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
@@ -275,7 +276,7 @@ static void turn_read(struct io *io, struct io_src *s, struct io_batch *b)
     ev->data = p;
     ev->len = (uint32_t)n;
     arena_keep(io, 0, (size_t)n);
-    if (n > 0 && n < IO_CHUNK && !s->sticky)
+    if (n > 0 && (size_t)n < max && !s->sticky)
         s->ready_in = false; /* saves the read that would say EAGAIN */
 }
 

@@ -19,6 +19,8 @@
 enum {
     SQ_ENTRIES = 256,
     CQ_ENTRIES = 2048, /* these count against RLIMIT_MEMLOCK, all workers together; what overflows the kernel keeps */
+    UDP_BUFFERS = 64, /* far fewer end a multishot receive with ENOBUFS all the time */
+    STREAM_BUFFERS = 16, /* a read that finds none is repeated */
     UDP_NAME = 32, /* room for the sender's address, such that the payload is 16-aligned */
     CLOSE_MS = 1000, /* how long close() waits for the kernel to let go */
 };
@@ -66,10 +68,10 @@ static int uring_init(struct io *io)
     io->open = true;
     if (!(p.features & IORING_FEAT_EXT_ARG) || !(p.features & IORING_FEAT_NODROP))
         return err_say(-ENOSYS, "set up io_uring");
-    r = uring_pool_init(&io->pool[GROUP_UDP], &io->ring, GROUP_UDP,
+    r = uring_pool_init(&io->pool[GROUP_UDP], &io->ring, GROUP_UDP, UDP_BUFFERS,
                         sizeof(struct io_uring_recvmsg_out) + UDP_NAME + IO_CONTROL + IO_CHUNK);
     if (!r)
-        r = uring_pool_init(&io->pool[GROUP_STREAM], &io->ring, GROUP_STREAM, IO_CHUNK);
+        r = uring_pool_init(&io->pool[GROUP_STREAM], &io->ring, GROUP_STREAM, STREAM_BUFFERS, IO_READ_MAX);
     return r ? err_pass(r) : 0;
 }
 
@@ -288,7 +290,7 @@ static bool make_requests(struct io *io, struct io_src *s)
 
 static void work_off(struct io *io)
 {
-    for (unsigned i = 0; i < URING_POOL_BUFFERS && !list_empty(&io->hungry); i++) {
+    for (unsigned i = 0; i < STREAM_BUFFERS && !list_empty(&io->hungry); i++) {
         struct io_src *s = CONTAINER(io->hungry.next, struct io_src, link);
 
         list_del(&s->link);

@@ -6,7 +6,7 @@
 
 #include "core/base/err.h"
 
-enum { BUFFER_ALIGN = 64, RING_BYTES = URING_POOL_BUFFERS * sizeof(struct io_uring_buf) };
+enum { BUFFER_ALIGN = 64 };
 
 static void *map(size_t len)
 {
@@ -15,15 +15,16 @@ static void *map(size_t len)
     return m == MAP_FAILED ? NULL : m;
 }
 
-int uring_pool_init(struct uring_pool *p, struct io_uring *ring, uint16_t group, uint32_t size)
+int uring_pool_init(struct uring_pool *p, struct io_uring *ring, uint16_t group, unsigned n, uint32_t size)
 {
-    struct io_uring_buf_reg reg = {.ring_entries = URING_POOL_BUFFERS, .bgid = group};
+    struct io_uring_buf_reg reg = {.ring_entries = n, .bgid = group};
     int r;
 
+    p->n = n;
     p->size = size;
     p->stride = (size + BUFFER_ALIGN - 1) & ~(uint32_t)(BUFFER_ALIGN - 1);
-    p->ring = map(RING_BYTES);
-    p->mem = map((size_t)URING_POOL_BUFFERS * p->stride);
+    p->ring = map(n * sizeof *p->ring->bufs);
+    p->mem = map((size_t)p->n * p->stride);
     if (!p->ring || !p->mem)
         return err_say(-ENOMEM, "receive buffers");
     reg.ring_addr = (uintptr_t)p->ring;
@@ -31,7 +32,7 @@ int uring_pool_init(struct uring_pool *p, struct io_uring *ring, uint16_t group,
     if (r)
         return err_say(r, "give receive buffers to io_uring");
     io_uring_buf_ring_init(p->ring);
-    for (unsigned i = 0; i < URING_POOL_BUFFERS; i++)
+    for (unsigned i = 0; i < n; i++)
         uring_pool_take(p, i);
     uring_pool_refill(p);
     return 0;
@@ -40,14 +41,14 @@ int uring_pool_init(struct uring_pool *p, struct io_uring *ring, uint16_t group,
 void uring_pool_fini(struct uring_pool *p)
 {
     if (p->ring)
-        munmap(p->ring, RING_BYTES);
+        munmap(p->ring, p->n * sizeof *p->ring->bufs);
     if (p->mem)
-        munmap(p->mem, (size_t)URING_POOL_BUFFERS * p->stride);
+        munmap(p->mem, (size_t)p->n * p->stride);
 }
 
 uint8_t *uring_pool_take(struct uring_pool *p, unsigned id)
 {
-    assert(p->n_used < URING_POOL_BUFFERS && id < URING_POOL_BUFFERS);
+    assert(p->n_used < p->n && id < p->n);
     p->used[p->n_used++] = (uint16_t)id;
     return p->mem + (size_t)id * p->stride;
 }
@@ -56,7 +57,7 @@ void uring_pool_refill(struct uring_pool *p)
 {
     for (unsigned i = 0; i < p->n_used; i++)
         io_uring_buf_ring_add(p->ring, p->mem + (size_t)p->used[i] * p->stride, p->size, p->used[i],
-                              io_uring_buf_ring_mask(URING_POOL_BUFFERS), (int)i);
+                              io_uring_buf_ring_mask(p->n), (int)i);
     if (p->n_used)
         io_uring_buf_ring_advance(p->ring, (int)p->n_used);
     p->n_used = 0;
