@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { RUNS_A_TURN = 16, TICK_MS = 1000, MOVE_US = 3 * 1000000 };
+enum { RUNS_A_TURN = 16, TICK_MS = 1000, MOVE_US = 3 * 1000000, GONE_US = 6 * 1000000 };
 
 /* ---- freezing ---- */
 
@@ -75,16 +75,27 @@ static void list_sessions(struct worker *w, struct rows *r)
 
 static void on_tick(struct timer *tm);
 
+/* True: it cannot be. */
+static bool open_link(struct worker *w, int link)
+{
+    if (w->finish.in_use) /* the kernel has not yet let go of the last one */
+        return true;
+    if (!w->finish.mem)
+        w->finish.mem = malloc((size_t)RUNS_A_TURN * UPGRADE_RUN_MAX);
+    if (!w->finish.mem || worker_add(w, &w->finish.src, SRC_HEIR, link, w->ops->watch))
+        return true;
+    w->finish.in_use = true;
+    w->finish.tick.fire = on_tick;
+    return false;
+}
+
 void finish_freeze(struct worker *w, int link)
 {
     struct mail_frozen m = {.worker = w->id};
     struct rows r = {0};
 
-    w->finish.mem = malloc((size_t)RUNS_A_TURN * UPGRADE_RUN_MAX);
-    w->finish.tick.fire = on_tick;
-    if (!w->finish.mem || worker_add(w, &w->finish.src, SRC_HEIR, link, w->ops->watch)) {
-        w->finish.src.fd = -1;
-        m.failed = true;
+    m.failed = open_link(w, link);
+    if (m.failed) {
         close(link);
     } else {
         w->frozen = true;
@@ -99,11 +110,16 @@ void finish_freeze(struct worker *w, int link)
 
 void finish_thaw(struct worker *w)
 {
-    if (w->finish.src.fd >= 0)
+    if (w->finish.in_use)
         w->ops->del(w->io, &w->finish.src);
     if (w->frozen)
         pause_all(w, false);
     w->frozen = false;
+}
+
+void finish_gone(struct worker *w)
+{
+    w->finish.in_use = false;
 }
 
 void finish_fini(struct worker *w)
@@ -174,29 +190,33 @@ static void finish_client(struct tunnel *t)
         tunnel_drain(t, true);
 }
 
-/* Our own clients have moved by now. */
-static void finish_server(struct tunnel *t)
+/* Our own clients have moved by now; one that has not even acknowledged that it should is gone. */
+static void finish_server(struct tunnel *t, uint64_t since_us)
 {
     LIST_EACH(p, &t->peers.all, struct peer, all) {
         struct smux *m = session_smux(p->session);
 
-        if (smux_peer_is_ours(m) && !smux_streams(m))
+        if (!smux_peer_is_ours(m) || smux_streams(m))
+            continue;
+        if (since_us < GONE_US)
             peer_retire(p);
+        else
+            peer_close(p, "its client is gone");
     }
 }
 
 static void on_tick(struct timer *tm)
 {
     struct worker *w = CONTAINER(tm, struct worker, finish.tick);
-    bool moved = tick_since_us(w->now, w->finish.since) >= MOVE_US;
+    uint64_t since_us = tick_since_us(w->now, w->finish.since);
 
     for (unsigned i = 0; i < w->n_tunnels; i++) {
         struct tunnel *t = w->tunnels[i];
 
         if (t && t->client)
             finish_client(t);
-        else if (t && moved)
-            finish_server(t);
+        else if (t && since_us >= MOVE_US)
+            finish_server(t, since_us);
     }
     worker_set(w, tm, tick_add_ms(w->now, TICK_MS));
 }
@@ -210,6 +230,8 @@ void finish_begin(struct worker *w, struct tick until)
     for (unsigned i = 0; i < w->n_tunnels; i++) {
         struct tunnel *t = w->tunnels[i];
 
+        if (t && t->client)
+            finish_client(t); /* at once: it dials no more */
         if (!t || t->client)
             continue;
         LIST_EACH(p, &t->peers.all, struct peer, all) {

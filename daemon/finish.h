@@ -16,6 +16,7 @@ void finish_thaw(struct worker *w);
 /* It did: sessions end as they may, at the latest then. */
 void finish_begin(struct worker *w, struct tick until);
 void finish_receive(struct worker *w);                /* the link is readable */
+void finish_gone(struct worker *w);                   /* it is closed */
 /* A session of a server has moved or is about to end. */
 void finish_tell(struct peer *p, bool ended);
 /* Nothing is left that another end could still use. */

@@ -415,10 +415,14 @@ static int step_upgrades(struct daemon *d)
     uint32_t seconds;
     int due;
 
+    bool was = elder_is_there(d->sh.elder);
+
     if (d->sh.elder && elder_step(d->sh.elder, io_now())) {
         log_info("the service is ours");
         notify_ready(&d->notify);
     }
+    if (was && !elder_is_there(d->sh.elder)) /* tunnels may have waited for it */
+        tell_all(d, MAIL_PING, bytes_of(NULL, 0));
     if (!d->upgrade)
         return -1;
     due = upgrade_step(d->upgrade, io_now());

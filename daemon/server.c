@@ -5,6 +5,7 @@
 #include "core/arq_seg.h"
 #include "core/base/err.h"
 #include "daemon/diagnose.h"
+#include "daemon/elder.h"
 #include "daemon/event.h"
 #include "daemon/faketcp_conn.h"
 #include "daemon/finish.h"
@@ -176,11 +177,27 @@ void server_close(struct tunnel *t)
     fake_conns_close(t);
 }
 
+static bool is_elders(const struct listeners *l)
+{
+    return l->sockets->origin_set && elder_claims_any(l->tunnel->w->sh->elder);
+}
+
 void server_mark_unused(struct tunnel *t)
 {
     LIST_EACH(l, &t->old, struct listeners, node) {
-        l->used = false;
+        l->used = is_elders(l);
     }
+}
+
+bool server_reads_for_elder(const struct tunnel *t)
+{
+    if (t->listeners && is_elders(t->listeners))
+        return true;
+    LIST_EACH(l, &t->old, struct listeners, node) {
+        if (is_elders(l))
+            return true;
+    }
+    return false;
 }
 
 bool server_mark_used(struct tunnel *t, const struct peer *p)

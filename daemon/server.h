@@ -12,6 +12,8 @@ void server_tune(const struct tunnel *t);               /* gives its sockets wha
 /* A segment of fake TCP arrived: true if there is a datagram for us in it. */
 bool server_heard(struct tunnel *t, struct io_src *sock, const struct io_event *ev, const struct faketcp_segment *s);
 bool server_allows(const struct tunnel *t, const struct sockaddr_any *from); /* by allow and deny */
+/* The process before an upgrade has sessions, perhaps on sockets that we have from it. */
+bool server_reads_for_elder(const struct tunnel *t);
 /* Former listeners without a session go: mark all, mark those of each session (true: a former one), drop the rest. */
 void server_mark_unused(struct tunnel *t);
 bool server_mark_used(struct tunnel *t, const struct peer *p);

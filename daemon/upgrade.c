@@ -232,7 +232,7 @@ static void let_go(struct upgrade *u)
 void upgrade_on_frozen(struct upgrade *u, const struct mail_frozen *m)
 {
     if (u->step == UPGRADE_FREEZING && m->failed)
-        fail(u, "a worker has no memory left for it");
+        fail(u, "a worker cannot stop reading; try again");
     else if (u->step == UPGRADE_FREEZING) {
         upgrade_tell_sessions(u, UPGRADE_SESSIONS, m->sessions, m->n);
         if (--u->to_freeze == 0)
@@ -330,8 +330,10 @@ int upgrade_step(struct upgrade *u, struct tick now)
     if (u->fd >= 0 && u->step != UPGRADE_IDLE && !tick_before(now, u->deadline))
         on_time(u);
     if (u->fd >= 0 && !tick_before(now, u->news)) {
-        upgrade_tell_state(u, now);
-        upgrade_tell_counters(u);
+        if (list_empty(&u->out)) { /* else it does not keep up: later, all at once */
+            upgrade_tell_state(u, now);
+            upgrade_tell_counters(u);
+        }
         u->news = tick_add_ms(now, NEWS_MS);
     }
     if (u->fd >= 0)

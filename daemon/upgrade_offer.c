@@ -369,8 +369,8 @@ void upgrade_tell_counters(struct upgrade *u)
     struct stats total = roster_total(r);
     const struct roster_entry *e;
 
-    if ((u->step == UPGRADE_OVER && !list_empty(&u->out)) || !make_room(u, roster_slots(r)))
-        return; /* it does not keep up: later, all at once */
+    if (!make_room(u, roster_slots(r)))
+        return;
     for (unsigned at = 0; (e = roster_next(r, &at));) {
         struct stats s = roster_stats(r, e);
         uint64_t d = digest(&s);

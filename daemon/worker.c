@@ -190,6 +190,9 @@ static void on_gone(struct worker *w, struct io_src *s)
     case SRC_CLIENT:
         client_gone(s);
         break;
+    case SRC_HEIR:
+        finish_gone(w);
+        break;
     default:
         break; /* part of the worker */
     }
@@ -414,7 +417,10 @@ static void end_leaving(struct worker *w)
     w->look_leaving = false;
     list_init(&over);
     LIST_EACH(t, &w->leaving, struct tunnel, node) {
-        if (t->peers.count)
+        bool elders = server_reads_for_elder(t);
+
+        w->look_leaving = w->look_leaving || elders; /* nobody tells when that is over */
+        if (t->peers.count || elders)
             continue;
         list_del(&t->node);
         list_push(&over, &t->node);
@@ -490,7 +496,7 @@ static void wind_up(struct worker *w)
         w->ops->del(w->io, &w->answers);
     if (w->wake.fd >= 0)
         w->ops->del(w->io, &w->wake);
-    if (w->finish.src.fd >= 0)
+    if (w->finish.in_use)
         w->ops->del(w->io, &w->finish.src);
     while (w->n_srcs) {
         struct io_event ev[EVENTS];
@@ -616,7 +622,7 @@ int worker_start(struct worker **wp, struct shared *sh, unsigned id)
     w->sh = sh;
     w->id = id;
     w->ops = sh->io;
-    w->wake.fd = w->answers.fd = w->finish.src.fd = -1;
+    w->wake.fd = w->answers.fd = -1;
     list_init(&w->dirty);
     w->age.fire = give_back;
     list_init(&w->leaving);

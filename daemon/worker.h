@@ -78,7 +78,8 @@ struct forward {                  /* datagrams for the elder that lie one behind
 };
 
 struct finish {                   /* of the old process of an upgrade (finish.h) */
-    struct io_src src;            /* where datagrams come from; fd -1: not open */
+    struct io_src src;            /* where datagrams come from, in_use till it is gone */
+    bool in_use;
     uint8_t *mem;                 /* for them */
     struct timer tick;
     struct tick since;
