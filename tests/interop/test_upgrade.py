@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -15,8 +16,10 @@ from typing import Any
 
 import apps
 import peers
+import prom
 import pytest
 from test_process import client_section, one_pair, server_section
+from test_service import Manager
 
 PIECE = bytes(range(256)) * 64
 
@@ -83,6 +86,16 @@ def service(*args: Any, **more: Any) -> Iterator[Service]:
         daemon.destroy()
 
 
+def scrape(path: Path) -> prom.Scrape:
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(20)
+        s.connect(str(path))
+        s.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        head, _, body = apps.recv_all(s).partition(b"\r\n\r\n")
+    assert b" 200 " in head.split(b"\r\n")[0]
+    return prom.parse(body.decode())
+
+
 class Talker:
     """A stream that is asked and answered all the time, and checks every byte."""
 
@@ -104,9 +117,7 @@ class Talker:
 
     def wait_rounds(self, more: int) -> None:
         goal = self.rounds + more
-        peers.wait_for(
-            "talk", lambda: self.rounds >= goal or self.error is not None, 30
-        )
+        peers.wait_for("talk", lambda: self.rounds >= goal or self.error is not None, 30)
         assert self.error is None, self.error
 
     def end(self) -> None:
@@ -162,13 +173,17 @@ def test_under_load(build: Path, tmp_path: Path, io: str, workers: int) -> None:
         with apps.connect(port, 20) as s:
             apps.ask(s)
         assert daemon.counters()["StreamsReset"] == 0
+        for name, streams in (("c", len(talkers) + 1), ("s", len(talkers) + 1), ("c2", 3)):
+            seen = daemon.counters(name)
+            assert seen["StreamsOpened"] == streams, (name, seen["StreamsOpened"])
+            assert seen["BytesSent"] > streams * len(PIECE)
         assert not target.errors, target.errors
 
 
 def test_each_end_alone(build: Path, tmp_path: Path, io: str) -> None:
     """Server and client in daemons of their own: either is upgraded while the other is not."""
     port, server_port = peers.free_port(), peers.free_port()
-    conf = {"io": io, "workers": 2}
+    conf = {"io": io, "workers": 2, "draintime": 2}
     with ExitStack() as stack:
         target = stack.enter_context(apps.Service(apps.echo))
         server = stack.enter_context(
@@ -199,3 +214,219 @@ def test_each_end_alone(build: Path, tmp_path: Path, io: str) -> None:
         server.wait_finished(30)
         client.wait_finished(30)
         assert not target.errors, target.errors
+
+
+@pytest.mark.parametrize("role", ("server", "client"))
+def test_beside_kcptun(build: Path, tmp_path: Path, theirs: None, role: str) -> None:
+    """The packaged peer keeps the session it has: old and new streams in it go on."""
+    port, server_port = peers.free_port(), peers.free_port()
+    opt = peers.Options()
+    with ExitStack() as stack:
+        target = stack.enter_context(apps.Service(apps.echo))
+        far = {"listen": f"127.0.0.1:{server_port}", "target": target.address}
+        near = {"localaddr": f"127.0.0.1:{port}", "remoteaddr": f"127.0.0.1:{server_port}"}
+        keys = {**opt.common(), **(far if role == "server" else near)}
+        conf = {"global": {"workers": 2, "draintime": 2}, f"{role} t": keys}
+        if role == "server":
+            daemon = stack.enter_context(service(build, tmp_path, "ours", conf))
+            peer = peers.start_theirs("client", tmp_path, opt, **near)
+        else:
+            peer = peers.start_theirs("server", tmp_path, opt, **far)
+            stack.callback(peer.kill)
+            daemon = stack.enter_context(service(build, tmp_path, "ours", conf))
+        stack.callback(peer.kill)
+        talkers = [Talker(port), Talker(port)]
+        for _ in range(2):
+            for talker in talkers:
+                talker.wait_rounds(3)
+            daemon.upgrade()
+            talkers.append(Talker(port))
+        for talker in talkers:
+            talker.wait_rounds(10)
+            talker.end()
+        assert daemon.counters()["Disowned"] == 0
+        assert not target.errors, target.errors
+
+
+def test_the_limit(build: Path, tmp_path: Path) -> None:
+    """An idle stream stays until upgradetime is over, and ends by a reset then."""
+    with apps.Service(apps.echo) as target:
+        sections, port = one_pair(target.address)
+        sections["global"] = {"upgradetime": 4}
+        with service(build, tmp_path, "both", sections) as daemon:
+            with apps.connect(port, 20) as s:
+                apps.ask(s)
+                daemon.upgrade()
+                began = time.monotonic()
+                old = peers.wait_for("news", daemon.finishing, 5)
+                assert old[0]["pid"] == daemon.pid and old[0]["left_s"] <= 4
+                with pytest.raises(ConnectionResetError):
+                    s.recv(1)
+                assert time.monotonic() - began > 2
+            daemon.wait_finished(10)
+
+
+FAILURES = {
+    "configuration": ("keys = 1", "no such key|unknown key|keys"),
+    "exits": ("#!/bin/sh\nexit 3\n", "status 3"),
+    "missing": (None, "No such file"),
+    "hangs": ("#!/bin/sh\nexec sleep 60\n", "not ready in time"),
+}
+
+
+@pytest.mark.parametrize("how", FAILURES)
+def test_failure(build: Path, tmp_path: Path, how: str) -> None:
+    """The new process does not come to life: all goes on, and everybody learns why."""
+    what, said = FAILURES[how]
+    place = tmp_path / "build"
+    (place / "daemon").mkdir(parents=True)
+    (place / "tools").symlink_to(build / "tools")
+    program = place / "daemon/kcptund"
+    program.symlink_to(build / "daemon/kcptund")
+    with apps.Service(apps.echo) as target:
+        sections, port = one_pair(target.address)
+        sections["global"] = {"watch": False, "workers": 2}
+        with service(place, tmp_path, "both", sections) as daemon:
+            talker = Talker(port)
+            talker.wait_rounds(3)
+            good = daemon.conf_path.read_text()
+            if how == "configuration":
+                daemon.conf_path.write_text(good + what + "\n")
+            else:
+                program.unlink()
+                if what:
+                    program.write_text(what)
+                    program.chmod(0o755)
+            done = daemon.ctl("upgrade", timeout=40)
+            assert done.returncode == 1 and re.search(said, done.stderr), done
+            status = daemon.request("status")
+            assert status["pid"] == daemon.pid and not status["finishing"]
+            assert re.search(said, status["upgrade"]["error"])
+            assert re.search(f"no upgrade: .*({said})", daemon.log())
+            talker.wait_rounds(3)
+            with apps.connect(port, 20) as s:
+                apps.ask(s)
+            daemon.conf_path.write_text(good)
+            program.unlink(missing_ok=True)
+            program.symlink_to(build / "daemon/kcptund")
+            daemon.upgrade()  # and now it works
+            assert daemon.request("status")["upgrade"] is None
+            talker.wait_rounds(3)
+            talker.end()
+            daemon.wait_finished(20)
+
+
+def test_everything_moves(build: Path, tmp_path: Path) -> None:
+    """Unix sockets, both control sockets, metrics and the service manager's idea of the process;
+    SIGUSR2; a second request while one runs; and the end of all by one SIGTERM."""
+    local, stats, metrics = tmp_path / "local", tmp_path / "stats", tmp_path / "metrics"
+    with apps.Service(apps.echo) as target:
+        sections, port = one_pair(target.address)
+        sections["client u"] = {**sections["client c"], "localaddr": local}
+        sections["global"] = {"stats": stats, "metrics": metrics, "draintime": 2}
+        manager = Manager(tmp_path / "notify")
+        via = ("env", f"NOTIFY_SOCKET={manager.path}", "WATCHDOG_USEC=4000000")
+        with service(build, tmp_path, "both", sections, via=via) as daemon:
+            manager.wait("READY=1")
+            talker = Talker(port)
+            talker.wait_rounds(2)
+            for _ in range(2):
+                os.kill(daemon.pids[-1], signal.SIGUSR2)
+                old = daemon.pids[-1]
+                pid = peers.wait_for(
+                    "the new process", lambda: (p := daemon.now()) != old and p, 20, 0.05
+                )
+                daemon.pids.append(pid)
+                manager.wait(f"MAINPID={pid}")
+                if "READY=1" not in manager.said[manager.said.index(f"MAINPID={pid}") :]:
+                    manager.wait("READY=1")
+                manager.wait("WATCHDOG=1")
+                with socket.socket(socket.AF_UNIX) as s:
+                    s.settimeout(20)
+                    s.connect(str(local))
+                    apps.ask(s)
+                assert scrape(metrics).sum("kcptund_streams_opened_total", {"profile": "c"})
+                done = daemon.ctl("-s", str(stats), "status", "--json")
+                assert json.loads(done.stdout)["pid"] == pid
+            talker.wait_rounds(2)
+            talker.end()
+            daemon.end()
+        assert not local.exists() and not stats.exists() and not metrics.exists()
+
+
+def apart(
+    build: Path, directory: Path, target: str, **more: Any
+) -> tuple[dict[str, Any], peers.Daemon, int, int]:
+    """A server's configuration, a client of it in a daemon of its own, and their ports."""
+    port, server_port = peers.free_port(), peers.free_port()
+    client = peers.Daemon(
+        build, directory, "client", {"client c": client_section(port, server_port, **more)}
+    )
+    conf = {"global": {"workers": 2}, "server s": server_section(server_port, target, **more)}
+    return conf, client, port, server_port
+
+
+def rewrite(daemon: Service, **keys: Any) -> None:
+    """Other keys in its server profile."""
+    daemon.sections["server s"].update(keys)
+    daemon.conf_path.write_text(peers.ini(daemon.sections))
+
+
+def test_another_configuration(build: Path, tmp_path: Path) -> None:
+    """The old process's sessions go on under a key that the new one does not know, and while it
+    listens elsewhere or has no such profile any more; then the old port is closed."""
+    with ExitStack() as stack:
+        target = stack.enter_context(apps.Service(apps.echo))
+        conf, client, port, server_port = apart(build, tmp_path, target.address)
+        stack.callback(client.discard)
+        conf["global"]["watch"] = False
+        daemon = stack.enter_context(service(build, tmp_path, "server", conf))
+        talker = Talker(port)
+        talker.wait_rounds(3)
+        rewrite(daemon, key="another key than before")
+        daemon.upgrade()
+        talker.wait_rounds(20)
+        elsewhere = peers.free_port()
+        rewrite(daemon, listen=f"127.0.0.1:{elsewhere}")
+        assert daemon.ctl("reload").returncode == 0
+        newest = daemon.pids[-1]
+        peers.wait_for("the other port", lambda: peers.bound(newest, "udp", elsewhere), 10)
+        talker.wait_rounds(20)
+        time.sleep(2.5)  # so often it looks for listeners that nobody uses
+        talker.wait_rounds(20)
+        daemon.sections.pop("server s")
+        daemon.sections["server other"] = server_section(peers.free_port(), target.address)
+        daemon.conf_path.write_text(peers.ini(daemon.sections))
+        assert daemon.ctl("reload").returncode == 0
+        talker.wait_rounds(20)
+        talker.end()
+        client.stop()
+        daemon.wait_finished(30)
+        peers.wait_for("its end", lambda: not peers.bound(newest, "udp", server_port), 10)
+
+
+def test_moves_meanwhile(build: Path, tmp_path: Path) -> None:
+    """The address of an old session changes after the upgrade, again and again."""
+    with ExitStack() as stack:
+        target = stack.enter_context(apps.Service(apps.echo))
+        port, server_port = peers.free_port(), peers.free_port()
+        conf = {"global": {"workers": 2}, "server s": server_section(server_port, target.address)}
+        daemon = stack.enter_context(service(build, tmp_path, "server", conf))
+        mangler = peers.Mangler(build, tmp_path, f"127.0.0.1:{server_port}", {})
+        stack.callback(mangler.kill)
+        client = peers.Daemon(
+            build, tmp_path, "client", {"client c": client_section(port, mangler.port)}
+        )
+        stack.callback(client.discard)
+        talker = Talker(port)
+        talker.wait_rounds(3)
+        daemon.upgrade()
+        for n in range(1, 4):
+            mangler.signal(signal.SIGUSR1)
+            talker.wait_rounds(10)
+            peers.wait_for(
+                "the session to move", lambda n=n: daemon.counters()["Rebindings"] >= n, 10
+            )
+        assert daemon.finishing()[0]["streams"] == 1
+        talker.end()
+        client.stop()
