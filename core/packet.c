@@ -1,6 +1,7 @@
 /* core/packet.c - batches of datagrams, and a first look at one. */
 #include "core/packet.h"
 
+#include "core/arq.h"
 #include "core/arq_seg.h"
 #include "fec/shard.h"
 
@@ -59,7 +60,7 @@ void packet_batch_seal(struct packet_batch *b, struct cipher *c, struct nonce_ge
     cipher_seal(c, v, b->n, (const uint8_t(*)[16])nonces);
 }
 
-/* Reads conv and the rest from the first segment of segs, if a whole header is there. */
+/* Reads conv and the rest from the first segment of segs that is no WASK, if a whole header is there. */
 static void look_segs(struct packet_info *i, struct bytes segs)
 {
     struct rd r = rd_from(segs.p, segs.len);
@@ -67,6 +68,8 @@ static void look_segs(struct packet_info *i, struct bytes segs)
 
     if (r.bad)
         return;
+    while (s.cmd == ARQ_SEG_WASK && !s.len && rd_left(&r) >= ARQ_HEADER) /* a question may go before what opens */
+        s = arq_seg_get(&r);
     i->segs = segs;
     i->has_conv = true;
     i->conv = s.conv;

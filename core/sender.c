@@ -15,6 +15,7 @@ enum { /* microseconds */
        PARITY_US = 30 * 1000 * 1000,
        PARITY_SOME = 2,
        WINDOW_BDPS = 3, /* a window of so many keeps up with what holes cost */
+       RTT_MAX = 60 * 1000 * 1000, /* longer ones tell of a time in which we did not run */
        DGRAM = 1400, /* bytes, where the exact size does not matter */
 };
 
@@ -26,8 +27,10 @@ static bool may_send(void *ctx, uint32_t len)
     struct sender *s = ctx;
     uint64_t bytes = len + ARQ_HEADER + s->p.overhead;
 
-    if (s->most < bytes)
+    if (s->most < bytes) {
+        s->paced = true; /* the session knows when there will be more */
         return false;
+    }
     if (s->urgent)
         return true;
     if (s->inflight + bytes > s->cwnd)
@@ -109,7 +112,7 @@ static void find_losses(struct sender *s)
 
 void sender_end_input(struct sender *s)
 {
-    if (s->in.rtt)
+    if (s->in.rtt && s->in.rtt <= RTT_MAX)
         sender_model_rtt(s, s->in.rtt);
     if (!s->in.any)
         return;
@@ -164,6 +167,8 @@ void sender_begin_flush(struct sender *s, struct tick now, uint64_t most, bool c
         s->sent[0] = 0;
         s->sent_since = s->now;
     }
+    if (s->n_flying && !arq_state(s->p.arq)->n_inflight) /* their segments have gone: nobody will answer for them */
+        sender_rec_lose(s, UINT64_MAX);
     if (s->rack_t)
         find_losses(s);
     if (s->now >= probe_at(s))
@@ -213,7 +218,7 @@ unsigned sender_parity(struct sender *s, unsigned data, unsigned most)
         s->parity = s->now < s->parity_until ? MAX(s->parity, n) : n;
         s->parity_until = s->now + PARITY_US;
     }
-    n = room && s->now < s->parity_until ? s->parity : 0;
+    n = room && s->now < s->parity_until ? MIN(s->parity, most) : 0;
     s->parity_share = (double)n / data;
     return n;
 }
@@ -261,6 +266,7 @@ struct tick sender_deadline(const struct sender *s)
 void sender_moved(struct sender *s, struct tick now)
 {
     s->now = now.us;
+    s->pacer.next = now.us;
     sender_rec_lose(s, UINT64_MAX);
 }
 

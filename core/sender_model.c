@@ -82,10 +82,11 @@ void loss_est_batch(struct loss_est *e)
 
 void pacer_charge(struct pacer *p, uint64_t bytes, uint64_t rate, uint64_t now)
 {
-    enum { BURST_US = 1000 };
+    enum { BURST_US = 1000, DEBT_US = 250 * 1000 };
     uint64_t since = now > BURST_US ? now - BURST_US : 0;
 
     p->next = MAX(p->next, since) + bytes * 1000000 / MAX(rate, 1);
+    p->next = MIN(p->next, now + DEBT_US); /* what was urgent must not hold up for long what follows */
 }
 
 /* ---- round-trip time ---- */

@@ -68,6 +68,7 @@ struct thin_copy {                /* a segment to be sent again soon */
     uint64_t due, from;           /* leaves then; or from then on with something else */
     uint64_t overdue;             /* begins anew then */
     uint32_t sn, bytes, left, nth;
+    uint32_t rounds;              /* how often it was overdue: who does not answer is asked ever less often */
     bool repair;                  /* not of a thin flow: beyond its budget */
 };
 

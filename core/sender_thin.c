@@ -97,7 +97,7 @@ static void begin(const struct sender *s, struct thin_copy *c, unsigned left)
 {
     c->left = left;
     c->nth = 0;
-    c->overdue = overdue(s);
+    c->overdue = s->now + ((overdue(s) - s->now) << MIN(c->rounds, 5u));
     c->due = left ? s->now + FIRST_US : c->overdue;
     c->from = left ? s->now + JOIN_US : c->overdue;
 }
@@ -157,7 +157,8 @@ void sender_thin_flush(struct sender *s, bool company)
             if (late ? !sent : c.repair && (!sent || c.left == 1))
                 continue;
             if (late) {
-                begin(s, &c, MIN(copies_wanted(s), 2u));
+                c.rounds++;
+                begin(s, &c, c.rounds > 2 ? 0 : MIN(copies_wanted(s), 2u));
             } else {
                 c.left = sent ? c.left - 1 : 0;
                 c.due = c.left ? s->now + NEXT_US : c.overdue;

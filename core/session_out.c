@@ -17,6 +17,8 @@ enum {
     PROBE_QUICK_US = 100 * 1000,
     LATE_US = 1000 * 1000, /* a probe this late tells of us, not of the peer */
     DOUBT_US = 1500 * 1000, /* with PROBE_BUSY_US before: a break of 2 s is borne in peace */
+    LAG_US = 20 * 1000, /* what a late turn may make up for; time at rest earns nothing */
+    DEBT_US = 1000 * 1000, /* acknowledgements are sent whatever the rate; what follows waits no longer for them */
     REFUSALS_MIN = 3, /* a host may send one a second */
     REFUSED_US = 2000 * 1000,
     PROBE_BUSY_US = 1000 * 1000, /* silence that is suspicious while the peer owes acknowledgements */
@@ -41,14 +43,14 @@ static uint64_t rate(const struct session *s)
 int32_t session_budget(void *ctx)
 {
     const struct session *s = ctx;
-    uint64_t us = tick_since_us(tick_add_us(s->now, BURST_US), s->paced), r = rate(s);
+    uint64_t us = MIN(tick_since_us(tick_add_us(s->now, BURST_US), s->paced), (uint64_t)BURST_US + LAG_US), r = rate(s);
     uint64_t bytes = us * r / 1000000;
 
     if (!r)
         return -1;
 
     if (!tick_before(s->now, s->paced)) /* however low the rate, one datagram at a time goes */
-        bytes = MAX(bytes, (uint64_t)s->p.mtu);
+        bytes = MAX(bytes, (uint64_t)s->p.mtu + SESSION_IP_UDP); /* as a sender counts it */
     return (int32_t)MIN(bytes, (uint64_t)INT32_MAX);
 }
 
@@ -57,7 +59,8 @@ static void spend(struct session *s, size_t bytes)
     uint64_t r = rate(s);
 
     if (r)
-        s->paced = tick_add_us(tick_max(s->paced, s->now), bytes * UINT64_C(1000000) / r);
+        s->paced = tick_min(tick_add_us(tick_max(s->paced, s->now), bytes * UINT64_C(1000000) / r),
+                            tick_add_us(s->now, DEBT_US));
 }
 
 /* Makes the next chunk. False: nothing to send, or no memory. */

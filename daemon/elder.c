@@ -136,7 +136,7 @@ static struct item *add_item(struct elder *e, const struct upgrade_msg *m)
 /* 0, -EPROTO. */
 static int on_sockets(struct elder *e, const struct upgrade_msg *m)
 {
-    struct item *x = m->b ? find_item(e, m->a) : add_item(e, m);
+    struct item *x = e->offered ? NULL : m->b ? find_item(e, m->a) : add_item(e, m);
 
     if (!x || m->b != x->got || e->n_fds > x->n - x->got)
         return -EPROTO;
@@ -327,7 +327,7 @@ static int take_until(struct elder *e, const bool *done)
 
 int elder_open(struct elder **ep)
 {
-    const char *text = getenv(ELDER_ENV);
+    const char *text = secure_getenv(ELDER_ENV);
     int type = 0;
     socklen_t len = sizeof type;
     struct elder *e;

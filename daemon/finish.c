@@ -234,6 +234,7 @@ void finish_begin(struct worker *w, struct tick until)
             finish_client(t); /* at once: it dials no more */
         if (!t || t->client)
             continue;
+        server_stop_accepting(t);
         LIST_EACH(p, &t->peers.all, struct peer, all) {
             smux_leave(session_smux(p->session));
             worker_touch(w, p);

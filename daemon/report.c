@@ -165,7 +165,7 @@ static void add_facts(struct rows *r, struct tunnel *t)
     for (unsigned i = 0; i < TROUBLE_STRANGERS; i++)
         if (row->trouble.strangers[i].n && is_known(t, &row->trouble.strangers[i].from))
             row->trouble.strangers[i].n = 0;
-    row->sockets = t->listeners ? t->listeners->n : 0;
+    row->sockets = t->listeners ? t->listeners->sockets->n_ports : 0;
     for (unsigned i = 0; i < MIN(row->sockets, (unsigned)SOCKETS_MAX); i++)
         look_at_socket(row, t->listeners->v[i].src.fd);
     LIST_EACH(p, &t->peers.all, struct peer, all) {
@@ -196,8 +196,10 @@ static void look(struct rows *r, struct tunnel *t)
             continue;
         }
         add_session(r, p);
-        if (r->m->kind == LIST_KICK && !r->more)
-            peer_close(p, "an operator ended it (kick)");
+        if (r->m->kind == LIST_KICK && !r->more) {
+            peer_close(p, "an operator ended it (kick)"); /* others may go with it */
+            return;
+        }
     }
 }
 

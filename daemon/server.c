@@ -114,7 +114,8 @@ static struct io_src *find_port(struct listeners *l, unsigned port)
 {
     const struct addr_text *a = &l->sockets->at;
 
-    return port >= a->port_min && port <= a->port_max ? &l->v[port - a->port_min].src : NULL;
+    return port >= a->port_min && port <= a->port_max && l->v[port - a->port_min].set ? &l->v[port - a->port_min].src
+                                                                                      : NULL;
 }
 
 static unsigned port_of(const struct listener *l)
@@ -259,7 +260,7 @@ struct io_src *server_find_sock(struct tunnel *t, uint32_t set, unsigned port)
     return find_port(find_set(t, set), port);
 }
 
-bool server_heard(struct tunnel *t, struct io_src *sock, const struct io_event *ev, const struct faketcp_segment *s)
+bool server_heard(struct io_src *sock, const struct faketcp_segment *s)
 {
     struct listener *l = CONTAINER(sock, struct listener, src);
     const struct addr_text *at = &l->set->sockets->at;
@@ -267,8 +268,22 @@ bool server_heard(struct tunnel *t, struct io_src *sock, const struct io_event *
     if (s->to < at->port_min || s->to > at->port_max || !(s->flags & FAKETCP_PSH))
         return false; /* from before the socket had its filter */
     l->heard = faketcp_heard(s);
-    fake_conns_heard(t, &ev->from);
     return true;
+}
+
+void server_proven(struct tunnel *t, const struct io_src *sock, const struct io_event *ev)
+{
+    if (sock->kind == SRC_RAW) /* a segment alone, which anybody can send, makes no connection worth keeping */
+        fake_conns_heard(t, &ev->from);
+}
+
+void server_stop_accepting(const struct tunnel *t)
+{
+    const struct listeners *l = t->listeners;
+
+    for (unsigned i = l ? l->sockets->n_ports : 0; l && i < l->n; i++)
+        if (l->v[i].set)
+            t->w->ops->del(t->w->io, &t->listeners->v[i].src);
 }
 
 bool server_allows(const struct tunnel *t, const struct sockaddr_any *from)
@@ -364,6 +379,10 @@ static struct peer *begin(struct tunnel *t, const struct arrival *a)
     bool stranger =
         !a->info->opens || a->info->sn >= t->conf->rcvwnd || graves_has(&t->peers, a->conv, a->from, w->now);
 
+    if (a->info->has_conv && (!a->info->opens || a->info->sn) && peers_find_conv(&t->peers, a->conv)) {
+        stat_add(&t->stats->refused_convs, 1); /* its peer has moved, it seems, and follow() will have proof soon */
+        return NULL;
+    }
     if (!a->info->has_conv || stranger || t->draining || !may_begin(t, a)) {
         stat_add(&t->stats->refused_convs, 1);
         if (a->info->has_conv && (stranger || t->draining))

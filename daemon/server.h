@@ -10,7 +10,7 @@ void server_close(struct tunnel *t);
 void server_gone(struct io_src *src);                   /* one of its sockets is closed */
 void server_tune(const struct tunnel *t);               /* gives its sockets what dscp and sockbuf say */
 /* A segment of fake TCP arrived: true if there is a datagram for us in it. */
-bool server_heard(struct tunnel *t, struct io_src *sock, const struct io_event *ev, const struct faketcp_segment *s);
+bool server_heard(struct io_src *sock, const struct faketcp_segment *s);
 bool server_allows(const struct tunnel *t, const struct sockaddr_any *from); /* by allow and deny */
 /* The process before an upgrade has sessions, perhaps on sockets that we have from it. */
 bool server_reads_for_elder(const struct tunnel *t);
@@ -18,6 +18,10 @@ bool server_reads_for_elder(const struct tunnel *t);
 void server_mark_unused(struct tunnel *t);
 bool server_mark_used(struct tunnel *t, const struct peer *p);
 void server_drop_unused(struct tunnel *t);
+/* A datagram of it opened: its sender knows the key. */
+void server_proven(struct tunnel *t, const struct io_src *sock, const struct io_event *ev);
+/* Takes no more connections of fake TCP: another process listens beside us, and the kernel would share them out. */
+void server_stop_accepting(const struct tunnel *t);
 /* Its sockets that another process goes on with: stop reading, or go on. */
 void server_pause(const struct tunnel *t, bool paused);
 /* The socket of a set of that id, or what has taken its place. NULL: none. */

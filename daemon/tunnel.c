@@ -181,9 +181,16 @@ static void end_oldest_key(struct tunnel *t)
 {
     const struct tunnel_key *oldest = t->keys.v[t->keys.n - 1];
 
-    LIST_EACH(p, &t->peers.all, struct peer, all) {
-        if (p->key == oldest)
+    struct peer *p = LIST_FIRST(&t->peers.all, struct peer, all);
+
+    while (p) {
+        struct peer *next = p->all.next == &t->peers.all ? NULL : CONTAINER(p->all.next, struct peer, all);
+
+        if (p->key == oldest) { /* others may go with it */
             peer_close(p, "its key has been replaced too often");
+            next = LIST_FIRST(&t->peers.all, struct peer, all);
+        }
+        p = next;
     }
     worker_flush(t->w);
     t->w->batch_key = NULL;
@@ -308,6 +315,7 @@ static bool receive_old(struct tunnel *t, struct io_src *sock, const struct io_e
         if (!one.ok)
             continue;
         p = server_route(t, sock, ev, t->keys.v[k], payload_of(c, &one), dgram);
+        server_proven(t, sock, ev);
         if (p)
             session_settle(p->session); /* the copy goes */
         return true;
@@ -333,11 +341,13 @@ static void receive_server(struct tunnel *t, struct io_src *sock, const struct i
     for (unsigned i = 0; i < n; i++) {
         struct bytes raw = bytes_of(whole ? whole + (v[i].p - ev->data) : NULL, whole ? v[i].len : 0);
 
-        if (v[i].ok)
+        if (v[i].ok) {
             server_route(t, sock, ev, t->keys.v[0], payload_of(c, &v[i]), raw);
-        else if (!whole || (!receive_old(t, sock, ev, raw) &&
-                            !forward_unopened(t, CONTAINER(sock, struct listener, src), ev, raw)))
+            server_proven(t, sock, ev);
+        } else if (!whole || (!receive_old(t, sock, ev, raw) &&
+                              !forward_unopened(t, CONTAINER(sock, struct listener, src), ev, raw))) {
             bad++;
+        }
     }
     forward_flush(t->w);
     count_bad(t, sock, ev, bad);
@@ -375,7 +385,7 @@ void tunnel_receive(struct tunnel *t, struct io_src *sock, const struct io_event
         receive(t, sock, ev);
     else if (faketcp_unwrap(&inner, &s))
         stat_add(&t->stats->in_errs, 1);
-    else if (sock->kind == SRC_RAW ? server_heard(t, sock, &inner, &s)
+    else if (sock->kind == SRC_RAW ? server_heard(sock, &s)
                                    : fake_dial_heard(CONTAINER(sock, struct peer, src), &inner, &s))
         receive(t, sock, &inner);
 }

@@ -185,7 +185,8 @@ int watch_paths(struct watch *w, const struct conf_paths *paths, uint64_t since_
     }
     d = digest(&w->paths);
     w->was = d.h;
-    if (d.newest_ns + SLACK_NS >= since_ns) { /* perhaps behind our reader */
+    /* perhaps behind our reader; what seems to come from the future was changed before the clock was set back */
+    if (d.newest_ns + SLACK_NS >= since_ns && d.newest_ns <= watch_clock_ns() + SLACK_NS) {
         w->was = 0;
         w->first = now;
         w->due = tick_add_us(now, REST_US);
