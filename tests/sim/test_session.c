@@ -1,5 +1,7 @@
 /* tests/sim/test_session.c - whole sessions over virtual links: what goes in comes out, whatever the path does; who is
  * gone is noticed; who is idle costs nothing. */
+#include "core/arq.h"
+#include "core/arq_seg.h"
 #include "crypto/kdf.h"
 #include "tests/sim/pair.h"
 
@@ -341,8 +343,8 @@ static void test_zero_window_opens_again(void **state)
     }
 }
 
-/* A rate holds over any second, for all that is sent, and causes no retransmission. */
-static void test_rate(void **state)
+/* A rate holds over any second, for all that is sent, and causes no retransmission; what may be sent is sent. */
+static void rate_holds(bool paced_by_sender)
 {
     const uint64_t rate = 200000;
     struct session_params sp[2] = {pair_defaults(true), pair_defaults(false)};
@@ -350,8 +352,8 @@ static void test_rate(void **state)
     struct echo x;
     struct pair p;
 
-    (void)state;
     sp[0].rate = rate;
+    sp[0].adaptive = paced_by_sender;
     pair_init(&p, 9, "aes", sp, lp);
     echo_begin(&x, &p, 3, 300000);
     for (unsigned second = 0; !x.done; second++) {
@@ -364,8 +366,35 @@ static void test_rate(void **state)
             assert_int_equal(smux_backlog(session_smux(p.end[0].s)), 0); /* it had no more to say */
         assert_true(second < 20);
     }
-    assert_int_equal(p.end[0].stats.retrans_segs, 0);
+    if (!paced_by_sender)
+        assert_int_equal(p.end[0].stats.retrans_segs, 0);
     pair_fini(&p);
+}
+
+static void test_rate(void **state)
+{
+    (void)state;
+    rate_holds(false);
+    rate_holds(true);
+}
+
+/* A client that had to ask first, because its first datagram was lost, still opens its session. */
+static void test_question_before_what_opens(void **state)
+{
+    const struct arq_seg wask = {.conv = 7, .cmd = ARQ_SEG_WASK},
+                         push = {.conv = 7, .cmd = ARQ_SEG_PUSH, .sn = 3, .len = 1};
+    uint8_t mem[2 * ARQ_HEADER + 1] = {0};
+    struct wr w = wr_to(mem, sizeof mem);
+    struct packet_info i;
+
+    (void)state;
+    arq_seg_put(&w, &wask);
+    arq_seg_put(&w, &push);
+    assert_int_equal(packet_look(&i, bytes_of(mem, sizeof mem)), 0);
+    assert_true(i.has_conv && i.opens);
+    assert_int_equal(i.sn, 3);
+    assert_int_equal(packet_look(&i, bytes_of(mem, ARQ_HEADER + 5)), 0);
+    assert_true(i.has_conv && !i.opens);
 }
 
 static void server_never_reads(struct end *e, struct smux_stream *st, unsigned events)
@@ -466,6 +495,7 @@ int main(void)
         cmocka_unit_test(test_garbage_behind_the_cipher),
         cmocka_unit_test(test_zero_window_opens_again),
         cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_question_before_what_opens),
         cmocka_unit_test(test_memory_is_bounded),
         cmocka_unit_test(test_histograms),
     };
