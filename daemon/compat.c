@@ -168,8 +168,13 @@ void compat_tell(const struct conf *c)
     }
     log_all(LOG_AT_INFO, "snmplog: %s", c->global.snmplog);
     tell_number("snmpperiod:", c->global.snmpperiod);
+    if (p->role == CONF_SERVER)
+        log_all(LOG_AT_INFO, "pprof: false"); /* whatever was asked for: there is none */
     log_all(LOG_AT_INFO, "quiet: %s", truth(p->quiet));
     log_all(LOG_AT_INFO, "tcp: %s", truth(p->tcp));
+    if (p->role == CONF_CLIENT)
+        log_all(LOG_AT_INFO, "pprof: false");
+    log_all(LOG_AT_INFO, "initiating key derivation");
 }
 
 void compat_tell_ready(const struct conf *c)
@@ -178,6 +183,7 @@ void compat_tell_ready(const struct conf *c)
     struct addr_text one = p->listen;
     char text[320];
 
+    log_all(LOG_AT_INFO, "key derivation done");
     if (p->role == CONF_CLIENT)
         return;
     for (uint32_t port = p->listen.port_min; port <= p->listen.port_max; port++) {

@@ -46,6 +46,37 @@ void event_session(const struct peer *p, const char *what)
         log_info_of(source, "%s: session %s", peer_text(p), what);
 }
 
+/* Its scavenger is told of every session that expires some time. */
+static bool end_as_kcptun(const struct peer *p, uint64_t source)
+{
+    bool ttl = !tick_before(p->tunnel->w->now, p->dies);
+
+    if (is_server(p) || !p->tunnel->conf->autoexpire)
+        return false;
+    log_info_of(source, "scavenger: session %s: %s", ttl ? "closed due to ttl" : "normally closed", local_text(p));
+    return true;
+}
+
+void event_session_end(const struct peer *p, const char *why, bool grave)
+{
+    uint64_t source = net_addr_source(&p->remote);
+
+    if (log_is_kcptun() && end_as_kcptun(p, source))
+        return;
+    if (grave)
+        log_warning_of(source, "%s: session ended: %s", peer_text(p), why);
+    else
+        log_info_of(source, "%s: session ended: %s", peer_text(p), why);
+}
+
+void event_dial_failed(const struct tunnel *t, const char *where, const char *why, unsigned n, const char *next)
+{
+    if (log_is_kcptun())
+        log_warning("re-connecting: %s: %s", where, why);
+    else
+        log_warning("%s: %s: %s (attempt %u); next %s", t->conf->name, where, why, n, next);
+}
+
 /* Whom the local connection is with. */
 static const char *far_end(const struct peer *p, int fd, char target[320])
 {

@@ -3,6 +3,7 @@
 
 #include "core/base/err.h"
 #include "daemon/dial.h"
+#include "daemon/event.h"
 #include "daemon/faketcp_conn.h"
 #include "daemon/log.h"
 #include "daemon/relay.h"
@@ -178,8 +179,7 @@ static void back_off(struct slot *s, const char *where, const char *why)
     s->dial_at = at_once ? tick_add_ms(w->now, 1) : later(s, s->backoff_ms);
     s->failures++;
     if (!(s->failures & (s->failures - 1)))
-        log_warning("%s: %s: %s (attempt %u); next %s", t->conf->name, where, why, s->failures,
-                    at_once ? "another address" : "after a pause");
+        event_dial_failed(t, where, why, s->failures, at_once ? "another address" : "after a pause");
     trouble_dial(&t->trouble, why, w->now);
     if (s->n_fds && tick_since_us(w->now, s->since) >= t->conf->dialtimeout * UINT64_C(1000000)) {
         stat_add(&t->stats->dial_errors, s->n_fds);

@@ -4,6 +4,7 @@
 #include "core/base/err.h"
 #include "daemon/client.h"
 #include "daemon/diagnose.h"
+#include "daemon/event.h"
 #include "daemon/elder.h"
 #include "daemon/faketcp_conn.h"
 #include "daemon/findings.h"
@@ -559,10 +560,11 @@ void peer_close(struct peer *p, const char *why)
     struct tunnel *t = p->tunnel;
     struct worker *w = t->w;
 
-    if (why && !diagnose_peer(p) && (session_end(p->session) || smux_streams(session_smux(p->session))))
-        log_warning_of(net_addr_source(&p->remote), "%s: session ended: %s", peer_text(p), why);
-    else if (why)
-        log_info_of(net_addr_source(&p->remote), "%s: session ended: %s", peer_text(p), why);
+    if (why) {
+        bool told = diagnose_peer(p);
+
+        event_session_end(p, why, !told && (session_end(p->session) || smux_streams(session_smux(p->session))));
+    }
     count_end(t, session_end(p->session));
     flow_end(p);
     relay_abort_all(p);

@@ -538,6 +538,20 @@ def test_expiry(build: Path, tmp_path: Path, stack: ExitStack, theirs: None) -> 
                     raise ConnectionResetError
             assert time.monotonic() - began > 3.5
         client.stop()
+    told = r"scavenger: session closed due to ttl: 127\.0\.0\.1:\d+$"
+    assert re.search(told, client.log(), re.M), client.log()
+
+
+def test_dial_that_fails(build: Path, tmp_path: Path, stack: ExitStack) -> None:
+    """A name that nothing has is told as kcptun tells it, and asked for again."""
+    tcp = peers.free_port()
+    argv = ("-l", f"127.0.0.1:{tcp}", "-r", "nothing.invalid:29900")
+    client = start(stack, Named(build, tmp_path, "kcptun-client", *argv), "tcp", tcp)
+    with apps.connect(tcp):
+        peers.wait_for("a failed dial", lambda: "re-connecting: " in client.log(), 20)
+    lines = client.log()
+    assert lines.index("initiating key derivation") < lines.index("key derivation done")
+    client.stop()
 
 
 # --- the documents
