@@ -117,7 +117,8 @@ static void give_back(struct timer *t)
 /* A worker without spare memory is not woken for it. */
 static void watch_memory(struct worker *w)
 {
-    if (buf_pool_has_spare(w->pool) || buf_pool_has_spare(w->small) || post_has_spare(w->sh->post, w->id))
+    if (!list_linked(&w->age.t.node) &&
+        (buf_pool_has_spare(w->pool) || buf_pool_has_spare(w->small) || post_has_spare(w->sh->post, w->id)))
         worker_tidy_later(w);
 }
 
