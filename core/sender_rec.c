@@ -27,6 +27,21 @@ static void land(struct sender *s, struct sender_rec *r, enum rec_state state)
     r->state = (uint8_t)state;
 }
 
+/* Sends the segment again, unless a later transmission of it is still under way. */
+static void lose(struct sender *s, struct sender_rec *r)
+{
+    uint32_t sn = r->sn, no = arq_tag(s->p.arq, sn);
+
+    land(s, r, REC_LOST);
+    sender_count_fate(s, r, true);
+    s->n.lost++;
+    r = rec_of(s, no, sn);
+    for (unsigned i = 0; r && i < SENDER_CHAIN_MAX; i++, r = rec_of(s, r->older, sn))
+        if (r->state == REC_FLYING)
+            return;
+    arq_again(s->p.arq, sn);
+}
+
 /* ---- sending ---- */
 
 static void regrow(struct sender *s)
@@ -44,7 +59,8 @@ static void regrow(struct sender *s)
 }
 
 /* Room for one more. What has landed is kept as long as there is room, for what is said of it late; the ring grows only
- * for what flies, and half as much again of what does not. At its bound the oldest is given up. */
+ * for what flies, and half as much again of what does not. At its bound the oldest goes; where it still flies nothing could
+ * tell of it any more, so it counts as lost. */
 static bool make_room(struct sender *s)
 {
     if (s->next - s->first + 1 < s->cap)
@@ -54,7 +70,8 @@ static bool make_room(struct sender *s)
     if (!s->cap)
         return false;
     if (s->next - s->first + 1 >= s->cap) {
-        land(s, sender_rec_at(s, s->first), REC_LOST);
+        if (sender_rec_at(s, s->first)->state == REC_FLYING)
+            lose(s, sender_rec_at(s, s->first));
         if (s->scan == s->first)
             s->scan++;
         s->first++;
@@ -235,20 +252,6 @@ void sender_rec_covered(void *ctx, uint32_t sn, uint32_t tag)
 }
 
 /* ---- loss ---- */
-
-static void lose(struct sender *s, struct sender_rec *r)
-{
-    uint32_t sn = r->sn, no = arq_tag(s->p.arq, sn);
-
-    land(s, r, REC_LOST);
-    sender_count_fate(s, r, true);
-    s->n.lost++;
-    r = rec_of(s, no, sn);
-    for (unsigned i = 0; r && i < SENDER_CHAIN_MAX; i++, r = rec_of(s, r->older, sn))
-        if (r->state == REC_FLYING)
-            return;
-    arq_again(s->p.arq, sn);
-}
 
 void sender_rec_lose(struct sender *s, uint64_t before)
 {
