@@ -5,6 +5,7 @@
 #include "daemon/event.h"
 #include "daemon/log.h"
 #include "daemon/server.h"
+#include "daemon/slot.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -12,18 +13,24 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { VIEWS = 64, PADDED = 32 * 1024 /* bytes unpadded at a time */ };
+enum {
+    VIEWS = 64,
+    PADDED = 32 * 1024, /* bytes unpadded at a time */
+    CROWDED_US = 10 * 1000, /* between attempts at a unix socket with a full backlog, ... */
+    CROWDED_SHARE = 4, /* ... or this part of the time since the first */
+};
 
 struct relay {
     struct io_src src;
-    struct timer timer; /* dialtimeout, then closewait */
+    struct timer timer; /* dialtimeout, or another attempt before it; then closewait */
     struct list node; /* in peer->relays */
     struct peer *peer;
     struct smux_stream *st; /* NULL: over, waiting for IO_GONE */
     struct list waiting; /* in tunnel->waiting while the target's name is resolved */
     unsigned tried; /* addresses of the target */
     int failed; /* the address before was refused: its socket is being closed */
-    struct tick since;
+    struct tick since, give_up; /* give_up: dialtimeout */
+    bool crowded; /* the target's backlog was full */
     uint64_t in_bytes, out_bytes; /* into the connection, and out of it */
     bool connected;
     bool reading, writing; /* asked of io */
@@ -107,7 +114,8 @@ static void relay_end(struct relay *r, bool reset)
     struct worker *w = worker_of(r);
     struct stats *st = r->peer->tunnel->stats;
 
-    event_stream(r->peer, smux_stream_id(r->st), r->src.fd, reset ? "reset" : "closed");
+    if (r->connected) /* else it was never said to be open */
+        event_stream(r->peer, smux_stream_id(r->st), r->src.fd, reset ? "reset" : "closed");
     smux_stream_close(r->st, !reset);
     worker_touch(w, r->peer);
     r->st = NULL;
@@ -251,7 +259,8 @@ void relay_accept(struct peer *p, int fd)
     }
     if (!r || worker_add(w, &r->src, SRC_RELAY, fd, w->ops->add_stream)) {
         log_warning_of(net_addr_source(&p->remote), "%s: no room for another stream", peer_text(p));
-        close(fd);
+        stat_add(&p->tunnel->stats->streams_refused, 1);
+        slot_refuse(fd);
         if (r)
             relay_end(r, true);
         return;
@@ -274,6 +283,21 @@ static void target_failed(struct relay *r, const char *why)
     relay_end(r, true);
 }
 
+/* A unix socket whose backlog is full refuses at once, where TCP would try again: so it is tried again. False: there is no
+ * time left for it. */
+static bool wait_for_room(struct relay *r)
+{
+    struct worker *w = worker_of(r);
+    uint64_t wait = tick_since_us(w->now, r->since) / CROWDED_SHARE;
+
+    if (!tick_before(w->now, r->give_up))
+        return false;
+    r->crowded = true;
+    r->tried = 0;
+    worker_set(w, &r->timer, tick_min(tick_add_us(w->now, MAX(wait, (uint64_t)CROWDED_US)), r->give_up));
+    return true;
+}
+
 /* Connects to the next address of the target. */
 static void try_next(struct relay *r, int err)
 {
@@ -286,8 +310,10 @@ static void try_next(struct relay *r, int err)
         struct sockaddr_any addr;
         int fd;
 
+        if (a->path && err == -EAGAIN && wait_for_room(r))
+            return;
         if (r->tried >= n) {
-            target_failed(r, strerror(-err));
+            target_failed(r, err == -EAGAIN ? "its queue of connections is full" : strerror(-err));
             return;
         }
         if (!a->path)
@@ -350,7 +376,8 @@ void relay_dial(struct peer *p, struct smux_stream *st)
         stat_add(&t->stats->streams_refused, 1);
         return;
     }
-    worker_set(w, &r->timer, tick_add_ms(w->now, t->conf->dialtimeout * UINT64_C(1000)));
+    r->give_up = tick_add_ms(w->now, t->conf->dialtimeout * UINT64_C(1000));
+    worker_set(w, &r->timer, r->give_up);
     find_target(r);
 }
 
@@ -373,7 +400,11 @@ static void on_timer(struct timer *tm)
 {
     struct relay *r = CONTAINER(tm, struct relay, timer);
 
-    if (!r->connected)
+    if (r->crowded) {
+        r->crowded = false;
+        worker_set(worker_of(r), tm, r->give_up);
+        find_target(r); /* which may have changed */
+    } else if (!r->connected)
         target_failed(r, "no answer within dialtimeout");
     else
         relay_end(r, false); /* closewait is over */

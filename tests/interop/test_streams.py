@@ -239,6 +239,46 @@ def test_a_stale_unix_socket_is_replaced(build: Path, tmp_path: Path) -> None:
     peers.start_ours("client", build, tmp_path, opt, name="again", **addresses).stop()
 
 
+@pytest.mark.parametrize("dialtimeout", (60, 1))
+def test_a_unix_target_with_a_full_backlog(
+    build: Path, tmp_path: Path, dialtimeout: int, scale: float
+) -> None:
+    """It refuses at once what TCP would try again. All are served when it gets round to them; one
+    that never does is told of."""
+    path, port, tcp = tmp_path / "target.sock", peers.free_port(), peers.free_port()
+    opt = peers.Options(smuxver=2, more={"dialtimeout": dialtimeout})
+    with socket.socket(socket.AF_UNIX) as target:
+        target.bind(str(path))
+        target.listen(1)
+        target.settimeout(20 * scale)
+        server = peers.start_ours(
+            "server", build, tmp_path, opt, listen=f"127.0.0.1:{port}", target=path
+        )
+        addresses = {"localaddr": f"127.0.0.1:{tcp}", "remoteaddr": f"127.0.0.1:{port}"}
+        client = peers.start_ours("client", build, tmp_path, opt, **addresses)
+        apps_ends = [apps.connect(tcp, 20 * scale) for _ in range(8)]
+        for i, s in enumerate(apps_ends):
+            s.sendall(b"%d" % i)
+        if dialtimeout == 1:
+            full = "its queue of connections is full"
+            peers.wait_for("the complaint", lambda: full in server.log(), 20 * scale)
+        else:
+            peers.wait_for(
+                "the streams", lambda: server.counters("t")["StreamsNow"] == 8, 20 * scale
+            )
+            time.sleep(0.1)
+            served = [target.accept()[0] for _ in apps_ends]
+            for s in served:
+                s.settimeout(20 * scale)
+            assert {s.recv(1) for s in served} == {b"%d" % i for i in range(8)}
+            for s in served:
+                s.close()
+        for s in apps_ends:
+            s.close()
+        client.stop()
+        server.stop()
+
+
 def refuses(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as s:
         return s.connect_ex(str(path)) == errno.ECONNREFUSED
