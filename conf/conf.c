@@ -117,26 +117,35 @@ void conf_apply_mode(struct conf_profile *p)
     p->nc = presets[p->mode].nc;
 }
 
-/* Mode auto: windows and buffers that neither the profile nor [defaults] gives. 0, -ENOMEM. */
-static int apply_ceilings(const struct loader *l, unsigned i)
+/* Notes which windows and buffers the profile or [defaults] gives. */
+static void note_ceilings(const struct loader *l, unsigned i)
 {
-    struct conf_profile *p = &l->c->profiles[i];
+    for (unsigned n = 0; n < conf_n_ceilings; n++) {
+        const char *name = conf_ceilings[n].name;
+
+        if (conf_draft_has(&l->drafts[i], name, IN_BOTH) || conf_draft_has(&l->defaults, name, IN_BOTH))
+            l->c->profiles[i].given |= 1u << n;
+    }
+}
+
+int conf_apply_ceilings(struct conf_profile *p)
+{
     char why[CONF_WHY_MAX];
 
-    for (unsigned n = 0; n < conf_n_ceilings && p->mode == CONF_AUTO; n++) {
+    for (unsigned n = 0; n < conf_n_ceilings; n++) {
         const struct conf_ceiling *c = &conf_ceilings[n];
         const struct conf_key *k = conf_key_find(c->name, IN_BOTH);
-        int r = 0;
+        int r;
 
-        if (!conf_draft_has(&l->drafts[i], c->name, IN_BOTH) && !conf_draft_has(&l->defaults, c->name, IN_BOTH))
-            r = k->type->parse(k, p, c->text, why);
+        if (p->given & 1u << n)
+            continue;
+        r = k->type->parse(k, p, p->mode == CONF_AUTO ? c->text : k->def[p->role], why);
         assert(r <= 0);
         if (r)
             return err_pass(r);
+        if (p->mode == CONF_AUTO && !strcmp(c->name, "streambuf"))
+            p->streambuf = MIN(p->streambuf, p->smuxbuf);
     }
-    if (p->mode == CONF_AUTO && !conf_draft_has(&l->drafts[i], "streambuf", IN_BOTH) &&
-        !conf_draft_has(&l->defaults, "streambuf", IN_BOTH))
-        p->streambuf = MIN(p->streambuf, p->smuxbuf);
     return 0;
 }
 
@@ -154,8 +163,9 @@ static int fill_role(struct loader *l, enum conf_role role)
         if (l->c->profiles[i].role == role) {
             r = fill_from(&l->c->profiles[i], &values, &l->drafts[i], where, true);
             conf_apply_mode(&l->c->profiles[i]);
+            note_ceilings(l, i);
             if (!r)
-                r = apply_ceilings(l, i);
+                r = conf_apply_ceilings(&l->c->profiles[i]);
         }
     conf_profile_fini(&values);
     return r ? err_pass(r) : 0;

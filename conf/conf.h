@@ -40,6 +40,7 @@ struct conf_profile {
     struct conf_secret key, oldkey;
     char *crypt;
     enum conf_mode mode;
+    unsigned given;                          /* bit n: conf_ceilings[n], so that the mode has no say in it */
     bool pacing;                             /* of the other modes */
     uint32_t redundancy;                     /* `auto` */
     uint32_t nodelay, interval, resend, nc;  /* as the mode sets them; `manual`: as given;

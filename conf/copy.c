@@ -26,7 +26,8 @@ int conf_profile_copy(struct conf_profile *dst, const struct conf_profile *src)
 {
     int r;
 
-    *dst = (struct conf_profile){.role = src->role, .line = src->line, .name = strdup(src->name)};
+    *dst = (struct conf_profile){
+        .role = src->role, .line = src->line, .given = src->given, .name = strdup(src->name)};
     dst->file = strdup(src->file);
     r = dst->name && dst->file ? copy_keys(dst, src, where_of(src)) : err_here(-ENOMEM);
     if (r)
@@ -73,19 +74,19 @@ static int assign_profile(struct conf_profile *p, const struct conf_key *k, cons
 {
     struct draft d = {.head = here};
     unsigned before = ps->n_errors;
-    bool was_auto = p->mode == CONF_AUTO;
     int r;
 
     d.at[k - conf_keys] = here;
+    for (unsigned n = 0; n < conf_n_ceilings; n++)
+        if (!strcmp(conf_ceilings[n].name, k->name))
+            p->given |= 1u << n;
     r = assign(k, p, text, ps);
     if (r)
         return r;
-    if (was_auto != (p->mode == CONF_AUTO)) {
-        conf_problem_add(ps, false, here,
-                         "mode: cannot be set from or to auto while running; change the file and reload");
-        return CONF_INVALID;
-    }
     conf_apply_mode(p);
+    r = conf_apply_ceilings(p);
+    if (r)
+        return err_pass(r);
     conf_check_profile(p, &d, ps);
     return ps->n_errors > before ? CONF_INVALID : 0;
 }

@@ -28,6 +28,9 @@ bool conf_draft_has(const struct draft *d, const char *name, unsigned where);
 /* Sets the four keys of `mode manual` to what another mode says. */
 void conf_apply_mode(struct conf_profile *p);
 
+/* Sets windows and buffers that nobody gave to what the mode wants of them. 0, -ENOMEM. */
+int conf_apply_ceilings(struct conf_profile *p);
+
 /* The rules between keys of one profile. */
 void conf_check_profile(const struct conf_profile *p, const struct draft *d, struct conf_problems *ps);
 void conf_check_global(const struct conf_global *g, const struct draft *d, struct conf_problems *ps);

@@ -113,7 +113,7 @@ const struct conf_key conf_keys[] = {
      "with qpp: which of three algorithms. 1 = kcptun until 20251212, 2 = kcptun 20251219, 3 = later ones"},
     {"mode", IN_BOTH, &conf_enum, P(mode), ANY, BOTH("auto"), modes, LIVE,
      "auto measures the path, paces, and sends again what is lost; the others are kcptun's presets of nodelay, interval, "
-     "resend and nc, and manual takes the four keys. From or to auto, a change counts for new sessions"},
+     "resend and nc, and manual takes the four keys"},
     {"pacing", IN_BOTH, &conf_bool, P(pacing), ANY, BOTH("false"), NULL, LIVE,
      "other modes than auto: spread a window over the round-trip time instead of sending it in bursts; auto always does"},
     {"redundancy", IN_BOTH, &conf_uint, P(redundancy), 1, 10, BOTH("3"), NULL, LIVE,

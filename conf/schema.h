@@ -41,7 +41,7 @@ extern const struct conf_type conf_bool, conf_uint, conf_size, conf_size64, conf
 
 extern const struct conf_key conf_keys[];
 extern const unsigned conf_n_keys;
-struct conf_ceiling {             /* what a key is in mode auto, if nobody gave it */
+struct conf_ceiling {             /* what a key is in mode auto, if nobody gave it: else it has its default */
     const char *name, *text;
 };
 extern const struct conf_ceiling conf_ceilings[];

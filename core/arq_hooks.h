@@ -35,6 +35,9 @@ struct arq_hooks {
 struct arq_driver {
     void *ctx;
     bool (*may_send)(void *ctx, uint32_t len); /* len bytes of payload; of a segment not pulled yet: the most */
+    /* In flight since before the driver came, oldest first; age_ms since its latest transmission. A tag; 0: there is no
+     * room to remember it, and it is sent again. */
+    uint32_t (*took)(void *ctx, const struct arq_sent *s, uint32_t age_ms);
     /* A transmission was decided; `tag` is what the one before returned (0: it is the first). A tag, not 0. */
     uint32_t (*sent)(void *ctx, const struct arq_sent *s, uint32_t tag);
     void (*una)(void *ctx, uint32_t sn, uint32_t tag); /* una covers a segment that no ack named so far */
@@ -42,8 +45,9 @@ struct arq_driver {
     void (*ack)(void *ctx, uint32_t sn, uint32_t ts, uint32_t tag, unsigned flags);
 };
 
-/* Copies *d; before the first flush. */
-void arq_set_driver(struct arq *a, const struct arq_driver *d);
+/* Copies *d; NULL: back to the engine's own rules, whose knobs the caller sets. At any time between flushes: what is in
+ * flight is handed over with its times, and nothing is sent again for the change alone. 0, -ENOMEM: nothing has changed. */
+int arq_set_driver(struct arq *a, const struct arq_driver *d, uint32_t now);
 /* Segment sn is to leave again with the next flush that may send. False: it is acknowledged, or waits already. */
 bool arq_again(struct arq *a, uint32_t sn);
 /* The driver's tag of a segment's latest transmission; 0: not known any more. */

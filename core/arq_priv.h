@@ -179,6 +179,7 @@ bool arq_snd_fast_due(const struct arq *a, const struct arq_out *s);
 /* arq_timer.c: retransmission deadlines. */
 int arq_timer_fit(struct arq *a, uint32_t n); /* room for n more runs. 0, -ENOMEM */
 void arq_timer_add(struct arq *a, struct arq_run run); /* after arq_timer_fit() */
+void arq_timer_rebuild(struct arq *a); /* from the segments' deadlines; there is room for a run each */
 void arq_timer_due(struct arq *a, uint32_t now); /* moves what is due to a->due */
 void arq_timer_prune(struct arq *a); /* the earliest run then has a segment waiting for it */
 

@@ -110,7 +110,7 @@ void arq_resend(struct arq *a, uint32_t now)
 }
 
 /* Leaves only runs that somebody waits for. */
-static void rebuild(struct arq *a)
+void arq_timer_rebuild(struct arq *a)
 {
     a->n_runs = 0;
     for (uint32_t sn = a->st.snd_una; sn != a->st.snd_nxt; sn++) {
@@ -139,7 +139,7 @@ int arq_timer_fit(struct arq *a, uint32_t n)
     if (a->n_runs + n <= a->runs_cap)
         return 0;
     if (a->runs_cap >= span && a->n_runs > 2 * span)
-        rebuild(a);
+        arq_timer_rebuild(a);
     if (a->n_runs + n <= a->runs_cap)
         return 0;
     cap = arq_ring_for(a->n_runs + n);

@@ -45,6 +45,7 @@ struct sender *sender_new(const struct sender_params *p, struct tick now)
     const struct arq_driver drv = {
         .ctx = s,
         .may_send = may_send,
+        .took = sender_rec_took,
         .sent = sender_rec_sent,
         .una = sender_rec_covered,
         .ack = sender_rec_ack,
@@ -60,9 +61,16 @@ struct sender *sender_new(const struct sender_params *p, struct tick now)
     s->first = s->next = s->scan = s->thin.looked = 1;
     s->min_stamp = now.us;
     s->limited_until = 1; /* by the peer, until it has said how much it takes */
+    s->t_progress = s->now;
     sender_model_init(s);
-    arq_set_driver(p->arq, &drv);
+    if (arq_set_driver(p->arq, &drv, tick_ms(now)))
+        return sender_free(s);
     return s;
+}
+
+bool sender_leave(struct sender *s, struct tick now)
+{
+    return !arq_set_driver(s->p.arq, NULL, tick_ms(now));
 }
 
 struct sender *sender_free(struct sender *s)

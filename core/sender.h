@@ -19,7 +19,10 @@ struct sender_params {
     uint32_t seed;                /* of the lengths of phases */
 };
 
-struct sender *sender_new(const struct sender_params *p, struct tick now); /* NULL: out of memory */
+/* What the engine has in flight already is taken over. NULL: out of memory; the engine is as it was. */
+struct sender *sender_new(const struct sender_params *p, struct tick now);
+/* Gives the engine back to its own rules, whose knobs the caller sets; sender_free() may follow. False: out of memory. */
+bool sender_leave(struct sender *s, struct tick now);
 struct sender *sender_free(struct sender *s);
 
 /* A datagram's segments are given to arq_input() between these two. */

@@ -170,6 +170,7 @@ uint64_t sender_rec_oldest(struct sender *s); /* when the oldest that flies was 
 void sender_rec_arrived(struct sender *s, uint32_t no);
 void sender_rec_una(struct sender *s); /* settles what una covered */
 void sender_count_fate(struct sender *s, struct sender_rec *r, bool lost);
+uint32_t sender_rec_took(void *ctx, const struct arq_sent *a, uint32_t age_ms);
 uint32_t sender_rec_sent(void *ctx, const struct arq_sent *a, uint32_t tag);
 void sender_rec_ack(void *ctx, uint32_t sn, uint32_t ts, uint32_t tag, unsigned flags);
 void sender_rec_covered(void *ctx, uint32_t sn, uint32_t tag);

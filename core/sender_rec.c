@@ -94,6 +94,17 @@ static unsigned times_lost(const struct sender *s, const struct sender_rec *r)
     return n;
 }
 
+/* The next record flies. Its number. */
+static uint32_t take_off(struct sender *s, uint64_t bytes)
+{
+    s->inflight += bytes;
+    s->n_flying++;
+    if (++s->next)
+        return s->next - 1;
+    *sender_rec_at(s, s->next++) = (struct sender_rec){.state = REC_LOST}; /* number 0 means none */
+    return UINT32_MAX;
+}
+
 uint32_t sender_rec_sent(void *ctx, const struct arq_sent *a, uint32_t tag)
 {
     struct sender *s = ctx;
@@ -129,12 +140,26 @@ uint32_t sender_rec_sent(void *ctx, const struct arq_sent *a, uint32_t tag)
         r->flags |= REC_STEADY;
     if (s->phase == SENDER_DOWN)
         r->flags |= REC_DOWN;
-    s->inflight += bytes;
-    s->n_flying++;
-    if (++s->next)
-        return s->next - 1;
-    *sender_rec_at(s, s->next++) = (struct sender_rec){.state = REC_LOST}; /* number 0 means none */
-    return UINT32_MAX;
+    return take_off(s, bytes);
+}
+
+/* Its time is known to the millisecond, what was delivered meanwhile is not: no sample of the rate beyond what was seen. */
+uint32_t sender_rec_took(void *ctx, const struct arq_sent *a, uint32_t age_ms)
+{
+    struct sender *s = ctx;
+    uint64_t bytes = a->len + ARQ_HEADER + s->p.overhead;
+
+    if (!make_room(s))
+        return 0;
+    *sender_rec_at(s, s->next) = (struct sender_rec){
+        .t_sent = s->now - MIN(s->now, age_ms * UINT64_C(1000)),
+        .sn = a->sn,
+        .ts = a->ts,
+        .bytes = (uint16_t)bytes,
+        .state = REC_FLYING,
+        .flags = REC_LIMITED,
+    };
+    return take_off(s, bytes);
 }
 
 /* ---- fates ---- */

@@ -56,18 +56,47 @@ static struct smux *make_smux(const struct session_params *p)
     return smux_new(&sp);
 }
 
-/* Gives the engine a sender, and our acknowledgements to it their rules. */
-static bool adapt(struct session *s, unsigned overhead, struct tick now)
+static bool has_fec(const struct session_params *p)
+{
+    return p->fec_data && p->fec_parity && p->fec_data + p->fec_parity <= SHARD_MAX_N;
+}
+
+/* Bytes of a datagram around its segments. */
+static unsigned overhead(const struct session_params *p)
+{
+    return (unsigned)p->head + p->tail + (has_fec(p) ? SHARD_DATA_HEADER : 0);
+}
+
+/* Gives the engine a sender, and our acknowledgements to it their rules. False: out of memory, nothing has changed. */
+static bool adapt(struct session *s, struct tick now)
 {
     const struct sender_params sp = {
-        .arq = s->arq, .overhead = SESSION_IP_UDP + overhead, .redundancy = s->p.redundancy, .seed = s->p.conv};
+        .arq = s->arq, .overhead = SESSION_IP_UDP + overhead(&s->p), .redundancy = s->p.redundancy, .seed = s->p.conv};
     struct arq_knobs *k = arq_knobs(s->arq);
 
-    smux_set_window(s->smux, s->p.stream_buf, s->p.stream_buf / 4);
     s->sender = sender_new(&sp, now);
+    if (!s->sender)
+        return false;
+    smux_set_window(s->smux, s->p.stream_buf, s->p.stream_buf / 4);
     k->lazy_acks = true;
     k->repeats_max = REPEATS_MAX;
-    return s->sender;
+    return true;
+}
+
+/* The reverse. */
+static bool unadapt(struct session *s, struct tick now)
+{
+    struct arq_knobs *k = arq_knobs(s->arq);
+
+    if (!sender_leave(s->sender, now))
+        return false;
+    session_count(s); /* the last of what it counted */
+    s->sender = sender_free(s->sender);
+    smux_set_window(s->smux, s->p.stream_buf, s->p.stream_buf / 2);
+    k->lazy_acks = k->hold_acks = k->ack_all = false;
+    k->ack_repeats = 0;
+    k->repeats_max = 0;
+    return true;
 }
 
 /* With a sender the budget is asked for by the flush. */
@@ -75,29 +104,28 @@ static void set_budget(struct session *s)
 {
     const struct arq_hooks h = {.ctx = s, .budget = session_budget};
 
-    if (!s->sender)
-        arq_set_hooks(s->arq, s->p.rate || s->p.pacing ? &h : NULL);
+    arq_set_hooks(s->arq, !s->sender && (s->p.rate || s->p.pacing) ? &h : NULL);
 }
 
 struct session *session_new(const struct session_params *p, struct tick now)
 {
     struct session *s = calloc(1, sizeof *s);
-    bool fec = p->fec_data && p->fec_parity && p->fec_data + p->fec_parity <= SHARD_MAX_N;
-    unsigned overhead = (unsigned)p->head + p->tail + (fec ? SHARD_DATA_HEADER : 0);
+    unsigned around = overhead(p);
+    bool fec = has_fec(p);
 
     if (!s)
         return NULL;
     s->p = *p;
     s->born = s->taking = s->heard = s->active = s->last_io = now;
     s->next_nop = tick_add_ms(now, p->keepalive_ms);
-    s->arq = p->mtu > overhead ? make_arq(s, (uint16_t)(p->mtu - overhead)) : NULL;
+    s->arq = p->mtu > around ? make_arq(s, (uint16_t)(p->mtu - around)) : NULL;
     s->smux = make_smux(p);
-    if (s->arq && s->smux && p->adaptive && !adapt(s, overhead, now))
+    if (s->arq && s->smux && p->adaptive && !adapt(s, now))
         return session_free(s);
     if (s->arq)
         set_budget(s);
     if (fec)
-        s->enc = fec_encoder_new(p->fec_data, p->fec_parity, p->mtu - overhead);
+        s->enc = fec_encoder_new(p->fec_data, p->fec_parity, p->mtu - around);
     if (p->compress)
         s->unpack = snappy_unpack_new();
     if (!s->arq || !s->smux || (fec && !s->enc) || (p->compress && !s->unpack))
@@ -135,21 +163,21 @@ struct session *session_free(struct session *s)
     return NULL;
 }
 
-/* Windows and the four numbers of the mode; a session with a sender stays one, and the other way round. */
-static void retune_engine(struct session *s, const struct session_params *p)
+/* The mode and its numbers, and the windows. */
+static void retune_engine(struct session *s, const struct session_params *p, struct tick now)
 {
     struct arq_knobs *k = arq_knobs(s->arq);
 
-    if (p->adaptive != s->p.adaptive)
-        return;
+    if (p->adaptive != s->p.adaptive && !(p->adaptive ? adapt(s, now) : unadapt(s, now)))
+        return; /* no memory: it goes on as it was */
+    s->p.adaptive = p->adaptive;
     k->snd_wnd = s->p.snd_wnd = p->snd_wnd;
     k->rcv_wnd = s->p.rcv_wnd = p->rcv_wnd;
-    if (s->p.adaptive)
-        return;
     k->min_rto_ms = p->nodelay ? ARQ_MIN_RTO_EAGER_MS : ARQ_MIN_RTO_MS;
     k->nodelay = s->p.nodelay = p->nodelay;
     k->interval_ms = s->p.interval_ms = p->interval_ms;
-    k->resend = s->p.resend = p->resend;
+    s->p.resend = p->resend;
+    k->resend = p->adaptive ? 0 : p->resend;
     k->nocwnd = s->p.nocwnd = p->nocwnd;
 }
 
@@ -157,7 +185,7 @@ void session_retune(struct session *s, const struct session_params *p, struct ti
 {
     unsigned parity = p->fec_data ? (unsigned)p->fec_parity - p->fec_unsent : 0;
 
-    retune_engine(s, p);
+    retune_engine(s, p, now);
     s->p.rate = p->rate;
     s->p.pacing = p->pacing;
     s->p.redundancy = p->redundancy;

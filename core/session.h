@@ -61,9 +61,9 @@ size_t session_memory_max(const struct session_params *p, unsigned n_streams, si
 struct session *session_new(const struct session_params *p, struct tick now); /* NULL: out of memory, bad params */
 struct session *session_free(struct session *s);
 
-/* Takes over what may change while running: windows, the four numbers of the mode, rate, keepalive, timeout, the streams
- * there may be, and how much parity is sent, up to what the session
- * began with: fec_parity - fec_unsent of p. */
+/* Takes over what may change while running: windows, the mode and its four numbers, rate, keepalive, timeout, the streams
+ * there may be, and how much parity is sent, up to what the session began with: fec_parity - fec_unsent of p. Without
+ * memory for another mode, it goes on with the one it has. */
 void session_retune(struct session *s, const struct session_params *p, struct tick now);
 
 /* Takes one datagram without its crypto header. Lent until session_settle(). 0, SESSION_MALFORMED, SESSION_ENDED. */

@@ -378,6 +378,112 @@ static void test_rate(void **state)
     rate_holds(true);
 }
 
+static bool is_adaptive(struct pair *p, unsigned end)
+{
+    struct session_info info;
+
+    session_info(p->end[end].s, &info, p->now);
+    return info.phase;
+}
+
+static void set_mode(struct pair *p, struct session_params *sp, unsigned end, bool adaptive)
+{
+    sp[end].adaptive = adaptive;
+    session_retune(p->end[end].s, &sp[end], p->now);
+    assert_int_equal(is_adaptive(p, end), adaptive);
+}
+
+/* From one mode to another and back in the middle of loss, duplicates and reordering, at either end, while datagrams are
+ * half written and nothing is in flight: no byte is lost, and what was in flight is not waited for. */
+static void test_modes_change(void **state)
+{
+    (void)state;
+    for (unsigned seed = 1; seed <= 30; seed++) {
+        struct rng r = rng_seed(seed);
+        struct session_params sp[2] = {pair_defaults(true), pair_defaults(false)};
+        const struct link_params lossy = {.delay_us = rng_below(&r, 60000),
+                                          .jitter_us = 3000,
+                                          .reorder = 1,
+                                          .loss_ppm = rng_below(&r, 200000),
+                                          .dup_ppm = 20000};
+        const struct link_params lp[2] = {lossy, lossy};
+        unsigned changes = 0;
+        struct echo x;
+        struct pair p;
+
+        for (unsigned i = 0; i < 2; i++) {
+            sp[i].adaptive = rng_below(&r, 2);
+            sp[i].nocwnd = rng_below(&r, 2);
+            sp[i].resend = rng_below(&r, 3);
+            sp[i].pacing = rng_below(&r, 2);
+            sp[i].rate = rng_below(&r, 4) ? 0 : 2000000;
+        }
+        pair_init(&p, seed, "aes", sp, lp);
+        echo_begin(&x, &p, 5, 400000);
+        for (; !pair_run(&p, &x.done, 1 + rng_below(&r, 150000)) && p.now.us < HALF_HOUR_US; changes++) {
+            unsigned end = rng_below(&r, 2);
+
+            set_mode(&p, sp, end, !sp[end].adaptive);
+        }
+        if (!x.done || changes < 10)
+            fail_msg("seed %u, %u changes: not done; client %s, server %s", seed, changes, session_end_text(p.end[0].s),
+                     session_end_text(p.end[1].s));
+        pair_fini(&p);
+    }
+}
+
+/* A change is no loss: what is in flight is not sent again for it. */
+static void test_mode_change_sends_nothing_again(void **state)
+{
+    (void)state;
+    for (int to = 0; to < 2; to++) {
+        struct session_params sp[2] = {pair_defaults(true), pair_defaults(false)};
+        const struct link_params lp[2] = {clean, clean};
+        struct session_info info;
+        bool never = false;
+        struct echo x;
+        struct pair p;
+
+        sp[0].adaptive = !to;
+        sp[0].snd_wnd = 64; /* less than the peer takes in a flush */
+        pair_init(&p, 11, "aes", sp, lp);
+        echo_begin(&x, &p, 3, 3000000);
+        pair_run(&p, &never, 500000);
+        session_info(p.end[0].s, &info, p.now);
+        assert_true(info.inflight > 10);
+        set_mode(&p, sp, 0, to);
+        assert_true(pair_run(&p, &x.done, 60000000));
+        assert_int_equal(p.end[0].stats.retrans_segs, 0);
+        assert_int_equal(p.end[1].stats.repeat_segs, 0);
+        pair_fini(&p);
+    }
+}
+
+/* All that was in flight is lost at the moment of the change: each side of it has to notice. */
+static void test_mode_change_after_a_loss(void **state)
+{
+    (void)state;
+    for (int to = 0; to < 2; to++) {
+        struct session_params sp[2] = {pair_defaults(true), pair_defaults(false)};
+        const struct link_params lp[2] = {clean, clean};
+        bool never = false;
+        struct echo x;
+        struct pair p;
+
+        sp[0].adaptive = sp[1].adaptive = !to;
+        pair_init(&p, 12, "aes", sp, lp);
+        echo_begin(&x, &p, 3, 2000000);
+        pair_run(&p, &never, 400000);
+        p.end[0].out.p.loss_ppm = p.end[1].out.p.loss_ppm = 1000000;
+        pair_run(&p, &never, 60000);
+        p.end[0].out.p.loss_ppm = p.end[1].out.p.loss_ppm = 0;
+        for (unsigned i = 0; i < 2; i++)
+            set_mode(&p, sp, i, to);
+        assert_true(pair_run(&p, &x.done, 20000000));
+        pair_fini(&p);
+    }
+}
+
 /* A client that had to ask first, because its first datagram was lost, still opens its session. */
 static void test_question_before_what_opens(void **state)
 {
@@ -495,6 +601,9 @@ int main(void)
         cmocka_unit_test(test_garbage_behind_the_cipher),
         cmocka_unit_test(test_zero_window_opens_again),
         cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_modes_change),
+        cmocka_unit_test(test_mode_change_sends_nothing_again),
+        cmocka_unit_test(test_mode_change_after_a_loss),
         cmocka_unit_test(test_question_before_what_opens),
         cmocka_unit_test(test_memory_is_bounded),
         cmocka_unit_test(test_histograms),

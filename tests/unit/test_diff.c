@@ -33,7 +33,9 @@ static const struct {
     {"a key for new sessions", S("a", "1", ""), S("a", "1", "datashard = 7"), 0, 1, 0, 0, true, false},
     {"both", S("a", "1", ""), S("a", "1", "sndwnd = 7\nmtu = 1000"), 0, 1, 0, 0, true, false},
     {"a preset is live", S("a", "1", "mode = fast"), S("a", "1", "mode = fast3"), 0, 1, 0, 0, false, false},
-    {"to auto is not", S("a", "1", "mode = fast"), S("a", "1", "mode = auto"), 0, 1, 0, 0, true, false},
+    {"to auto, whose buffers are not", S("a", "1", "mode = fast"), S("a", "1", "mode = auto"), 0, 1, 0, 0, true, false},
+    {"to auto, buffers given", S("a", "1", "mode = fast\nsmuxbuf = 4M\nstreambuf = 1M"),
+     S("a", "1", "mode = auto\nsmuxbuf = 4M\nstreambuf = 1M"), 0, 1, 0, 0, false, false},
     {"another port", S("a", "1", ""), S("a", "2", ""), 0, 1, 0, 0, false, true},
     {"another name at the same port", S("a", "1", ""), S("b", "1", ""), 0, 1, 0, 0, false, false},
     {"names count before ports", S("a", "1", "") S("b", "2", ""), S("a", "2", "") S("b", "1", ""), 0, 2, 0, 0, 0, 1},
@@ -117,7 +119,7 @@ static const struct {
     {"b", "allow", "10.0.0.0/8", "no such key"},
     {"a", "datashard", "7", "cannot be set while running"},
     {"a", "key", "7", "cannot be set while running"},
-    {"a", "mode", "auto", "from or to auto"},
+    {"a", "mode", "auto", NULL},
     {NULL, "workers", "7", "cannot be set while running"},
     {NULL, "include", "x", "cannot be set while running"},
 };
@@ -145,6 +147,39 @@ static void test_assign(void **state)
     }
 }
 
+static void assign(struct conf *c, const char *key, const char *value)
+{
+    struct conf_problems ps = {0};
+
+    assert_int_equal(conf_assign(c, "a", key, value, &ps), 0);
+    conf_problems_fini(&ps);
+}
+
+/* Auto has its own windows and buffers only where nobody gave any, and its going takes them away. */
+static void test_assign_auto(void **state)
+{
+    struct conf *c = must_load(S("a", "1", "mode = fast\nrcvwnd = 77"));
+    const struct conf_profile *p = &c->profiles[0];
+
+    (void)state;
+    assign(c, "mode", "auto");
+    assert_int_equal(p->sndwnd, 32768);
+    assert_int_equal(p->rcvwnd, 77);
+    assert_int_equal(p->smuxbuf, 64 << 20);
+    assert_int_equal(p->streambuf, 16 << 20);
+    assert_int_equal(p->resend, 0);
+    assign(c, "mode", "fast2");
+    assert_int_equal(p->sndwnd, 1024);
+    assert_int_equal(p->rcvwnd, 77);
+    assert_int_equal(p->smuxbuf, 4 << 20);
+    assert_int_equal(p->streambuf, 2 << 20);
+    assert_int_equal(p->resend, 2);
+    assign(c, "sndwnd", "99");
+    assign(c, "mode", "auto");
+    assert_int_equal(p->sndwnd, 99);
+    conf_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +187,7 @@ int main(void)
         cmocka_unit_test(test_copy),
         cmocka_unit_test(test_unchangeable),
         cmocka_unit_test(test_assign),
+        cmocka_unit_test(test_assign_auto),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
