@@ -26,8 +26,7 @@ int conf_profile_copy(struct conf_profile *dst, const struct conf_profile *src)
 {
     int r;
 
-    *dst = (struct conf_profile){
-        .role = src->role, .line = src->line, .given = src->given, .name = strdup(src->name)};
+    *dst = (struct conf_profile){.role = src->role, .line = src->line, .given = src->given, .name = strdup(src->name)};
     dst->file = strdup(src->file);
     r = dst->name && dst->file ? copy_keys(dst, src, where_of(src)) : err_here(-ENOMEM);
     if (r)

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 
 struct aged { /* a segment in flight */
-    int32_t age_ms; /* of its latest transmission; below 0 if that was put off by a ms or more to be told from another */
+    int32_t
+        age_ms; /* of its latest transmission; below 0 if that was put off by a ms or more to be told from another */
     uint32_t sn;
 };
 

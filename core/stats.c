@@ -3,6 +3,12 @@
 
 #include "core/base/bytes.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { HISTOGRAM_NUMBERS = sizeof(struct histogram) / sizeof(uint64_t) }; /* the buckets, and the sum */
+
 #define C 'C'
 #define G 'G'
 #define L 'L'
@@ -38,4 +44,44 @@ void stats_sum(struct stats *sum, const struct stats *one)
 
         to[i] = i < stats_count && stats_info[i].kind == 'L' ? MAX(to[i], n) : to[i] + n;
     }
+}
+
+void stats_number_name(size_t i, char out[STATS_NAME_MAX])
+{
+    size_t k = i - stats_count, part = k % HISTOGRAM_NUMBERS;
+
+    if (i < stats_count)
+        snprintf(out, STATS_NAME_MAX, "%s", stats_info[i].name);
+    else if (part < HISTOGRAM_BUCKETS)
+        snprintf(out, STATS_NAME_MAX, "%s.%zu", stats_histograms[k / HISTOGRAM_NUMBERS].name, part);
+    else
+        snprintf(out, STATS_NAME_MAX, "%s.sum", stats_histograms[k / HISTOGRAM_NUMBERS].name);
+}
+
+/* The number of what is called `part` in a histogram; HISTOGRAM_NUMBERS: there is none. */
+static size_t find_part(const char *part)
+{
+    unsigned long n;
+    char *end;
+
+    if (!strcmp(part, "sum"))
+        return HISTOGRAM_BUCKETS;
+    n = *part >= '0' && *part <= '9' ? strtoul(part, &end, 10) : HISTOGRAM_NUMBERS;
+    return n < HISTOGRAM_BUCKETS && !*end ? n : HISTOGRAM_NUMBERS;
+}
+
+bool stats_number_find(const char *name, size_t *i)
+{
+    const char *dot = strchr(name, '.');
+    size_t part = dot ? find_part(dot + 1) : HISTOGRAM_NUMBERS, n = dot ? (size_t)(dot - name) : 0;
+
+    for (*i = 0; !dot && *i < stats_count; ++*i)
+        if (!strcmp(stats_info[*i].name, name))
+            return true;
+    for (size_t h = 0; part < HISTOGRAM_NUMBERS && h < stats_n_histograms; h++) {
+        *i = stats_count + h * HISTOGRAM_NUMBERS + part;
+        if (strlen(stats_histograms[h].name) == n && !memcmp(stats_histograms[h].name, name, n))
+            return true;
+    }
+    return false;
 }

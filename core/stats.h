@@ -5,6 +5,7 @@
 
 #include "core/histogram.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -60,6 +61,22 @@ static inline void stats_put(struct stats *s, size_t i, uint64_t v)
 {
     char *p = (char *)s + stats_info[i].offset;
     stat_set((uint64_t *)(void *)p, v);
+}
+
+/* The numbers of a struct stats one by one, those of histograms too: "BytesSent", "RTT.3" (of its bucket 3), "RTT.sum". */
+enum { STATS_NUMBERS = sizeof(struct stats) / sizeof(uint64_t), STATS_NAME_MAX = 64 };
+void stats_number_name(size_t i, char out[STATS_NAME_MAX]);
+/* False: there is none of that name. */
+bool stats_number_find(const char *name, size_t *i);
+
+static inline uint64_t stats_number(const struct stats *s, size_t i)
+{
+    return stat_read((const uint64_t *)(const void *)s + i);
+}
+
+static inline void stats_number_put(struct stats *s, size_t i, uint64_t v)
+{
+    stat_set((uint64_t *)(void *)s + i, v);
 }
 
 /* Adds every number of `one` to `sum` (which the caller owns alone). Of kind L the larger one stays. */

@@ -59,7 +59,6 @@ struct answers *answers_free(struct answers *a)
         if (a->asks[i].used)
             ask_end(a, &a->asks[i]);
     answer_changes_end(a);
-    free(a->drained);
     free(a);
     return NULL;
 }
@@ -329,10 +328,5 @@ bool answer_drains(const struct answers *a, int64_t tunnel)
 {
     const struct roster_entry *e = roster_by_id(reload_roster(a->p.reload), (uint64_t)tunnel);
 
-    if (e && e->removed)
-        return true;
-    for (unsigned i = 0; i < a->n_drained; i++)
-        if (a->drained[i] == tunnel)
-            return true;
-    return false;
+    return e && (e->removed || e->drained);
 }

@@ -2,8 +2,9 @@
 #include "daemon/answer_priv.h"
 
 #include "daemon/log.h"
+#include "daemon/reload.h"
+#include "daemon/roster.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- kick ---- */
@@ -40,31 +41,15 @@ bool answer_kick(struct answers *a, struct ctl_query *q, struct tick now)
 
 /* ---- drain ---- */
 
-static void undrain(struct answers *a, int64_t tunnel)
-{
-    for (unsigned i = 0; i < a->n_drained; i++)
-        if (tunnel == LIST_ALL || a->drained[i] == tunnel)
-            a->drained[i--] = a->drained[--a->n_drained];
-}
-
-/* Puts the tunnels into the list. False: out of memory. */
-static bool drain(struct answers *a, int64_t wanted)
+/* For status, for reloads and for the process behind us. */
+static void note_drain(const struct answers *a, int64_t wanted, bool on)
 {
     int64_t tunnel;
     unsigned at = 0;
 
-    while (answer_tunnels(a, &at, &tunnel)) {
-        int64_t *v;
-
-        if ((wanted != LIST_ALL && tunnel != wanted) || answer_drains(a, tunnel))
-            continue;
-        v = reallocarray(a->drained, a->n_drained + 1, sizeof *v);
-        if (!v)
-            return false;
-        a->drained = v;
-        v[a->n_drained++] = tunnel;
-    }
-    return true;
+    while (answer_tunnels(a, &at, &tunnel))
+        if (wanted == LIST_ALL || tunnel == wanted)
+            roster_drain(reload_roster(a->p.reload), (uint64_t)tunnel, on);
 }
 
 static json_t *drained_json(const struct answers *a)
@@ -96,10 +81,7 @@ static bool set_drain(struct answers *a, struct ctl_query *q, struct tick now, b
         return true;
     log_info("%s: told to %s", m.tunnel == LIST_ALL ? "all profiles" : answer_profile(a, m.tunnel)->name,
              on ? "take nothing new" : "take new sessions and streams again");
-    if (!on)
-        undrain(a, m.tunnel);
-    else if (!drain(a, m.tunnel))
-        log_error("out of memory: status will not tell which profiles drain");
+    note_drain(a, m.tunnel, on);
     return false;
 }
 

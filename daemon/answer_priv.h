@@ -43,8 +43,6 @@ struct answers {
     struct ask asks[ANSWER_ASKS];
     struct change changes[ANSWER_CHANGES];
     struct clock_watch clock;
-    int64_t *drained;             /* ids of the tunnels that drain by command */
-    unsigned n_drained;
 };
 
 /* ---- answering ---- */

@@ -1,6 +1,7 @@
 /* daemon/claims.c - two hash tables over one list. */
 #include "daemon/claims.h"
 
+#include "daemon/limits.h"
 #include "daemon/net.h"
 
 #include <errno.h>
@@ -12,12 +13,16 @@ enum { SLOTS_MIN = 64, LINGER_US = 60 * 1000000 };
 
 struct claim {
     struct upgrade_session s;
+    uint64_t tunnel;
+    uint8_t ip[16];
+    bool counted; /* in the limits, by tunnel and ip */
     struct tick ends; /* TICK_NEVER: it lives */
     struct list by_conv, by_addr, all; /* all: in living or ended */
 };
 
 struct claims {
     uint64_t seed;
+    struct limits *limits; /* NULL: none */
     atomic_uint count;
     unsigned n_slots; /* of each table, a power of two */
     struct list *convs, *addrs;
@@ -73,13 +78,14 @@ static int resize(struct claims *c, unsigned n)
     return 0;
 }
 
-struct claims *claims_new(uint64_t seed)
+struct claims *claims_new(uint64_t seed, struct limits *limits)
 {
     struct claims *c = calloc(1, sizeof *c);
 
     if (!c)
         return NULL;
     c->seed = seed;
+    c->limits = limits;
     list_init(&c->living);
     list_init(&c->ended);
     if (resize(c, SLOTS_MIN)) {
@@ -90,8 +96,22 @@ struct claims *claims_new(uint64_t seed)
     return c;
 }
 
+static void count(struct claims *c, struct claim *m)
+{
+    net_addr_ip(&m->s.remote, m->ip);
+    m->counted = c->limits && !limits_count(c->limits, m->tunnel, m->ip);
+}
+
+static void uncount(struct claims *c, struct claim *m)
+{
+    if (m->counted)
+        limits_give(c->limits, m->tunnel, m->ip);
+    m->counted = false;
+}
+
 static void forget(struct claims *c, struct claim *m)
 {
+    uncount(c, m);
     list_del(&m->by_conv);
     list_del(&m->by_addr);
     list_del(&m->all);
@@ -153,13 +173,14 @@ static struct claim *add(struct claims *c)
     return m;
 }
 
-int claims_put(struct claims *c, const struct upgrade_session *s)
+int claims_put(struct claims *c, const struct upgrade_session *s, uint64_t tunnel)
 {
     struct claim *m;
 
     pthread_rwlock_wrlock(&c->lock);
     m = find(c, s->set, s->conv);
     if (m) {
+        uncount(c, m);
         list_del(&m->by_conv);
         list_del(&m->by_addr);
         list_del(&m->all);
@@ -169,7 +190,9 @@ int claims_put(struct claims *c, const struct upgrade_session *s)
     }
     if (m) {
         m->s = *s;
+        m->tunnel = tunnel;
         m->ends = TICK_NEVER;
+        count(c, m);
         enter(c, m);
     }
     pthread_rwlock_unlock(&c->lock);
@@ -183,6 +206,7 @@ void claims_end(struct claims *c, const struct upgrade_session *s, struct tick n
     pthread_rwlock_wrlock(&c->lock);
     m = find(c, s->set, s->conv);
     if (m) {
+        uncount(c, m);
         m->ends = tick_add_us(now, LINGER_US);
         list_del(&m->all);
         list_push(&c->ended, &m->all);

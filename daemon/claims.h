@@ -6,13 +6,15 @@
 #include "daemon/upgrade_wire.h"
 
 struct claims;
+struct limits;
 
 enum { CLAIMS_MAX = 1 << 21 };
 
-struct claims *claims_new(uint64_t seed);                 /* NULL: out of memory */
+/* limits: where they count as long as they live; NULL: nowhere. NULL: out of memory */
+struct claims *claims_new(uint64_t seed, struct limits *limits);
 struct claims *claims_free(struct claims *c);
-/* A session, new or at another address. 0, -ENOMEM. */
-int claims_put(struct claims *c, const struct upgrade_session *s);
+/* A session of the tunnel with that id, new or at another address. 0, -ENOMEM. */
+int claims_put(struct claims *c, const struct upgrade_session *s, uint64_t tunnel);
 /* It is over: late datagrams are still the other process's for a while, as they would be here (graves in peers.h). */
 void claims_end(struct claims *c, const struct upgrade_session *s, struct tick now);
 void claims_sweep(struct claims *c, struct tick now);     /* forgets those whose while is over */

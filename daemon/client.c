@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { AGAIN_MS = 200 };
+
 struct door { /* where local connections arrive, on the home worker; on the heap till IO_GONE */
     struct io_src src;
     struct tunnel *tunnel;
@@ -23,11 +25,20 @@ struct client {
     struct slot *slots; /* those of this worker are in use */
     unsigned n_slots; /* `conn` */
     uint16_t next; /* whose turn it is */
+    struct timer again; /* to listen again, where that did not work yet */
+    unsigned tries;
 };
 
 static unsigned slot_worker(const struct client *c, unsigned slot)
 {
     return (c->tunnel->plan->sockets->home + slot) % c->tunnel->w->sh->n_workers;
+}
+
+static void note_closed(struct sockets *s)
+{
+    atomic_store_explicit(&s->closed, true, memory_order_release);
+    if (s->at.path && *s->at.path != '@' && !atomic_load(&s->handed))
+        unlink(s->at.path);
 }
 
 static void close_door(struct client *c)
@@ -37,9 +48,7 @@ static void close_door(struct client *c)
     c->door = NULL;
     if (!d)
         return;
-    atomic_store_explicit(&d->sockets->closed, true, memory_order_release);
-    if (d->sockets->at.path && *d->sockets->at.path != '@' && !atomic_load(&d->sockets->handed))
-        unlink(d->sockets->at.path);
+    note_closed(d->sockets);
     c->tunnel->w->ops->del(c->tunnel->w->io, &d->src);
 }
 
@@ -50,11 +59,19 @@ int client_listen(struct client *c, struct sockets *s)
     struct door *d;
     int fd, r;
 
-    if ((t->draining && !t->retired) || (fd = sockets_adopt(s, 0, w->id)) < 0)
+    fd = sockets_adopt(s, 0, w->id);
+    if (fd < 0)
         return 0;
+    if (t->draining && !t->retired) { /* later: nobody is to wait there meanwhile */
+        note_closed(s);
+        close(fd);
+        return 0;
+    }
     d = calloc(1, sizeof *d);
     r = d ? worker_add(w, &d->src, SRC_CLIENT, fd, w->ops->add_listener) : err_here(-ENOMEM);
     if (r) {
+        atomic_store(&s->broken, true);
+        note_closed(s);
         close(fd);
         free(d);
         return err_pass(r);
@@ -77,6 +94,8 @@ static struct slot *make_slots(struct client *c, unsigned n)
     return v;
 }
 
+static void on_again(struct timer *tm);
+
 int client_new(struct client **cp, struct tunnel *t)
 {
     struct client *c = calloc(1, sizeof *c);
@@ -85,6 +104,7 @@ int client_new(struct client **cp, struct tunnel *t)
         return err_here(-ENOMEM);
     *cp = c;
     c->tunnel = t;
+    c->again.fire = on_again;
     c->remotes = remotes_new(t->conf);
     c->slots = c->remotes ? make_slots(c, t->conf->conn) : NULL;
     if (!c->slots)
@@ -103,19 +123,36 @@ struct client *client_free(struct client *c)
     return NULL;
 }
 
-/* Listens again, once the old listener is gone. */
+/* Listens again, once the old listener is gone; tries until it may. */
 static void begin_again(struct client *c)
 {
     struct tunnel *t = c->tunnel;
+    int r;
 
-    if (t->n_srcs)
+    if (t->n_srcs || t->draining)
         return;
-    if (sockets_reopen(t->plan->sockets, t->w->id, t->conf) || client_listen(c, t->plan->sockets))
-        log_error("%s: cannot listen again: %s", t->conf->name, err_text());
+    r = sockets_reopen(t->plan->sockets, t->w->id);
+    if (!r)
+        r = client_listen(c, t->plan->sockets);
+    if (r && !c->tries++)
+        log_error("%s: cannot listen again yet: %s", t->conf->name, err_text());
+    if (r) {
+        worker_set(t->w, &c->again, tick_add_ms(t->w->now, AGAIN_MS));
+        return;
+    }
+    if (c->tries)
+        log_info("%s: listens again", t->conf->name);
+    c->tries = 0;
+}
+
+static void on_again(struct timer *tm)
+{
+    begin_again(CONTAINER(tm, struct client, again));
 }
 
 void client_drain(struct client *c, bool on)
 {
+    worker_cancel(c->tunnel->w, &c->again);
     if (!on) {
         begin_again(c);
         return;
@@ -127,6 +164,7 @@ void client_drain(struct client *c, bool on)
 
 void client_close(struct client *c)
 {
+    worker_cancel(c->tunnel->w, &c->again);
     close_door(c);
     for (unsigned i = 0; i < c->n_slots; i++)
         slot_close(&c->slots[i]);

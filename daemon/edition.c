@@ -2,17 +2,20 @@
 #include "daemon/edition.h"
 
 #include "core/base/err.h"
+#include "daemon/elder.h"
 
 #include <stdlib.h>
 
 /* The sockets of a profile: those its tunnel has, if they fit, else new ones. NULL: err_text() says why. */
-static struct sockets *get_sockets(const struct roster_entry *e, const struct conf_profile *c,
+static struct sockets *get_sockets(const struct roster_entry *e, const struct conf_profile *c, bool drained,
                                    const struct edition_params *p)
 {
     const struct sockets_params sp = {
         .conf = c,
+        .tunnel = e->id,
         .n_workers = p->n_workers,
         .home = (uint32_t)e->id % p->n_workers,
+        .closed = drained,
         .held = e->held,
         .elder = p->elder,
     };
@@ -26,7 +29,8 @@ static struct sockets *get_sockets(const struct roster_entry *e, const struct co
 static int add_plan(struct edition *ed, const struct roster_entry *e, const struct conf_profile *c, bool renew,
                     const struct edition_params *p)
 {
-    struct sockets *s = get_sockets(e, c, p);
+    bool drained = !e->plan && elder_take_drained(p->elder, c->name);
+    struct sockets *s = get_sockets(e, c, drained, p);
     struct plan *plan;
 
     if (!s)
@@ -38,6 +42,7 @@ static int add_plan(struct edition *ed, const struct roster_entry *e, const stru
     plan->findings = e->findings;
     plan->uses = e->uses;
     plan->renew = renew;
+    plan->drained = drained;
     ed->v[ed->n++].plan = plan;
     return 0;
 }
@@ -58,7 +63,7 @@ static int add_change(struct edition *ed, const struct conf_change *ch, struct r
         ed->v[ed->n++].plan = plan_ref(e->plan);
         return 0;
     }
-    if (!ch->differs && !e->removed)
+    if (!ch->differs && !e->removed && !atomic_load(&e->plan->sockets->broken))
         return 0;
     r = add_plan(ed, e, &c->profiles[ch->to], ch->renew, p);
     if (r && ch->from == CONF_NONE)

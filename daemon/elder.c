@@ -26,16 +26,20 @@ struct item { /* something offered */
     char *text;
     bool taken, steered;
     int steer[STEER_FDS];
-    uint32_t ours; /* number of our set, once taken */
+    uint32_t ours; /* number of our set, once taken; ... */
+    uint64_t our_tunnel; /* ... and whose that is */
     int *fds; /* -1: taken, or not there */
 };
 
 struct elder {
     int fd;
+    struct limits *limits;
     uint32_t pid, n_workers;
     uint64_t seed;
     struct item *items;
     unsigned n_items;
+    char **drained; /* names of profiles; NULL: taken */
+    unsigned n_drained;
     int *links; /* of each of its workers */
     struct claims *claims;
     atomic_bool there;
@@ -158,6 +162,20 @@ static int on_steer(struct elder *e, const struct upgrade_msg *m)
     return 0;
 }
 
+static int on_drained(struct elder *e, const struct upgrade_msg *m)
+{
+    char **v;
+
+    if (e->offered || e->n_drained == ITEMS_MAX)
+        return -EPROTO;
+    v = reallocarray(e->drained, e->n_drained + 1, sizeof *v);
+    if (!v)
+        return -ENOMEM;
+    e->drained = v;
+    v[e->n_drained] = strdup(m->text);
+    return v[e->n_drained++] ? 0 : -ENOMEM;
+}
+
 static int on_links(struct elder *e, const struct upgrade_msg *m)
 {
     if (!e->links || m->b > e->n_workers || e->n_fds > e->n_workers - m->b)
@@ -180,7 +198,7 @@ static int on_hello(struct elder *e, const struct upgrade_msg *m)
     e->pid = m->b;
     e->n_workers = m->c;
     e->seed = m->d;
-    e->claims = claims_new(e->seed);
+    e->claims = claims_new(e->seed, e->limits);
     e->links = malloc(e->n_workers * sizeof(int));
     if (!e->claims || !e->links)
         return err_here(-ENOMEM);
@@ -191,15 +209,15 @@ static int on_hello(struct elder *e, const struct upgrade_msg *m)
 
 /* ---- its sessions ---- */
 
-/* In our numbers. False: of a set that we have not taken. */
-static bool translate(const struct elder *e, struct upgrade_session *s)
+/* In our numbers; the offer that its set was. NULL: we have not taken that. */
+static const struct item *translate(const struct elder *e, struct upgrade_session *s)
 {
     const struct item *x = find_item(e, s->set);
 
     if (!x || !x->taken)
-        return false;
+        return NULL;
     s->set = x->ours;
-    return true;
+    return x;
 }
 
 static int on_sessions(struct elder *e, const struct upgrade_msg *m, struct tick now)
@@ -209,11 +227,13 @@ static int on_sessions(struct elder *e, const struct upgrade_msg *m, struct tick
     struct upgrade_session s;
 
     while (upgrade_session_next(&r, &s)) {
-        if (!translate(e, &s))
+        const struct item *x = translate(e, &s);
+
+        if (!x)
             continue;
         if (ended)
             claims_end(e->claims, &s, now);
-        else if (claims_put(e->claims, &s))
+        else if (claims_put(e->claims, &s, x->our_tunnel))
             return err_here(-ENOMEM);
         if (e->upgrade)
             upgrade_session_changed(e->upgrade, &s, ended);
@@ -246,11 +266,11 @@ static int on_counters(struct elder *e, const struct upgrade_msg *m)
     char name[UPGRADE_NAME_MAX + 1];
     struct stats s = {0};
     uint64_t value;
+    size_t i;
 
     while (upgrade_counter_next(&r, name, &value))
-        for (size_t i = 0; i < stats_count; i++)
-            if (!strcmp(stats_info[i].name, name))
-                stats_put(&s, i, value);
+        if (stats_number_find(name, &i))
+            stats_number_put(&s, i, value);
     if (!r.bad && e->roster)
         roster_inherit(e->roster, m->text, &s);
     return r.bad ? -EPROTO : 0;
@@ -271,6 +291,8 @@ static int on_message(struct elder *e, const struct upgrade_msg *m, struct tick 
         return on_steer(e, m);
     case UPGRADE_LINKS:
         return on_links(e, m);
+    case UPGRADE_DRAINED:
+        return on_drained(e, m);
     case UPGRADE_OFFERED:
         e->offered = true;
         return e->links ? 0 : -EPROTO;
@@ -356,8 +378,9 @@ int elder_open(struct elder **ep)
     return 0;
 }
 
-int elder_meet(struct elder *e)
+int elder_meet(struct elder *e, struct limits *limits)
 {
+    e->limits = limits;
     return take_until(e, &e->offered);
 }
 
@@ -372,11 +395,21 @@ static void item_fini(struct item *x)
     x->n = 0;
 }
 
+static void forget_drained(struct elder *e)
+{
+    for (unsigned i = 0; i < e->n_drained; i++)
+        free(e->drained[i]);
+    free(e->drained);
+    e->drained = NULL;
+    e->n_drained = 0;
+}
+
 struct elder *elder_free(struct elder *e)
 {
     if (!e)
         return NULL;
     drop_fds(e);
+    forget_drained(e);
     for (unsigned i = 0; i < e->n_items; i++) {
         item_fini(&e->items[i]);
         free(e->items[i].text);
@@ -427,7 +460,19 @@ int elder_take(struct elder *e, enum upgrade_type type, const char *text)
     return fd;
 }
 
-int elder_take_sockets(struct elder *e, struct sockets *s)
+bool elder_take_drained(struct elder *e, const char *name)
+{
+    for (unsigned i = 0; e && i < e->n_drained; i++) {
+        if (!e->drained[i] || strcmp(e->drained[i], name) != 0)
+            continue;
+        free(e->drained[i]);
+        e->drained[i] = NULL;
+        return true;
+    }
+    return false;
+}
+
+int elder_take_sockets(struct elder *e, struct sockets *s, uint64_t tunnel)
 {
     unsigned n = s->n_ports * s->n_workers;
     char text[UPGRADE_TEXT_MAX];
@@ -448,6 +493,7 @@ int elder_take_sockets(struct elder *e, struct sockets *s)
         x->fds[i] = -1;
     x->taken = true;
     x->ours = s->id;
+    x->our_tunnel = tunnel;
     s->origin_set = x->number;
     s->origin_tunnel = x->tunnel;
     return 0;
@@ -455,6 +501,7 @@ int elder_take_sockets(struct elder *e, struct sockets *s)
 
 int elder_prepared(struct elder *e)
 {
+    forget_drained(e); /* profiles that are no more */
     for (unsigned i = 0; i < e->n_items; i++) {
         if (e->items[i].taken)
             send_msg(e, &(struct upgrade_msg){.type = UPGRADE_TAKEN, .a = e->items[i].number});

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 struct elder;
+struct limits;
 struct roster;
 struct sockets;
 struct upgrade;
@@ -28,16 +29,18 @@ struct elder_state {
 /* *ep NULL: nobody started us for that. 0, -errno. */
 int elder_open(struct elder **ep);
 struct elder *elder_free(struct elder *e);
-/* Takes what it offers. 0, -errno. */
-int elder_meet(struct elder *e);
+/* Takes what it offers. Its sessions will count in `limits`, borrowed for life. 0, -errno. */
+int elder_meet(struct elder *e, struct limits *limits);
 unsigned elder_workers(const struct elder *e);
 uint64_t elder_seed(const struct elder *e);
 /* Its socket for the same purpose and address, ours from now on; -1: none. NULL in, -1 out. */
 int elder_take(struct elder *e, enum upgrade_type type, const char *text);
-/* Its listening sockets of the same address, into s, which is complete but for them. 0, ELDER_HAS_NONE (also for e NULL),
- * -ENOMEM. */
+/* Its listening sockets of the same address, into s, which is complete but for them, and of the tunnel with that id. 0,
+ * ELDER_HAS_NONE (also for e NULL), -ENOMEM. */
 enum { ELDER_HAS_NONE = 1 };
-int elder_take_sockets(struct elder *e, struct sockets *s);
+int elder_take_sockets(struct elder *e, struct sockets *s, uint64_t tunnel);
+/* Its profile of that name takes nothing new, by command: told once, so that a later one of that name is not meant. */
+bool elder_take_drained(struct elder *e, const char *name);
 /* All that the configuration wants is open: waits until the elder has stopped reading and told its sessions. 0, -errno. */
 int elder_prepared(struct elder *e);
 void elder_started(struct elder *e);

@@ -154,6 +154,17 @@ void limits_set_total(struct limits *l, uint32_t max_total)
     pthread_mutex_unlock(&l->lock);
 }
 
+/* 0, -ENOMEM. */
+static int enter(struct limits *l, const struct key *profile, const struct key *source)
+{
+    if ((l->n + 2) * 2 > l->cap && !resize(l, l->cap * 2))
+        return -ENOMEM;
+    add(l, profile);
+    add(l, source);
+    l->total++;
+    return 0;
+}
+
 static int take(struct limits *l, const struct key *profile, uint32_t profile_max, const struct key *source,
                 uint32_t per_source_max)
 {
@@ -163,12 +174,7 @@ static int take(struct limits *l, const struct key *profile, uint32_t profile_ma
         return LIMIT_PROFILE;
     if (per_source_max && find(l, source)->count >= per_source_max)
         return LIMIT_SOURCE;
-    if ((l->n + 2) * 2 > l->cap && !resize(l, l->cap * 2))
-        return -ENOMEM;
-    add(l, profile);
-    add(l, source);
-    l->total++;
-    return 0;
+    return enter(l, profile, source);
 }
 
 int limits_take(struct limits *l, uint64_t key, uint32_t profile_max, const uint8_t ip[16], uint32_t per_source_max)
@@ -178,6 +184,17 @@ int limits_take(struct limits *l, uint64_t key, uint32_t profile_max, const uint
 
     pthread_mutex_lock(&l->lock);
     r = take(l, &profile, profile_max, &source, per_source_max);
+    pthread_mutex_unlock(&l->lock);
+    return r;
+}
+
+int limits_count(struct limits *l, uint64_t key, const uint8_t ip[16])
+{
+    struct key profile = profile_key(key), source = source_key(key, ip);
+    int r;
+
+    pthread_mutex_lock(&l->lock);
+    r = enter(l, &profile, &source);
     pthread_mutex_unlock(&l->lock);
     return r;
 }

@@ -17,7 +17,9 @@ void limits_set_total(struct limits *l, uint32_t max_total); /* what is there st
 /* Counts one more session of profile `key` (a number that outlives a reload) from ip (IPv4 as v4-mapped). The maxima are
  * as of now, 0 = no limit. 0, LIMIT_*, -ENOMEM: not counted. */
 int limits_take(struct limits *l, uint64_t key, uint32_t profile_max, const uint8_t ip[16], uint32_t per_source_max);
-/* Ends what one limits_take() with the same key and ip began. */
+/* The same for one that is there already, whatever the maxima: of the process before an upgrade. 0, -ENOMEM. */
+int limits_count(struct limits *l, uint64_t key, const uint8_t ip[16]);
+/* Ends what one limits_take() or limits_count() with the same key and ip began. */
 void limits_give(struct limits *l, uint64_t key, const uint8_t ip[16]);
 uint32_t limits_total(struct limits *l); /* sessions counted */
 

@@ -182,7 +182,7 @@ static int choose_workers(struct daemon *d)
                    ? 0
                    : err_say(-errno, "getrandom");
     }
-    r = elder_meet(sh->elder);
+    r = elder_meet(sh->elder, sh->limits);
     if (r)
         return err_pass(r);
     sh->n_workers = elder_workers(sh->elder);
@@ -201,7 +201,8 @@ static int prepare(struct daemon *d)
     mallopt(M_MMAP_THRESHOLD, 128 * 1024); /* fixed: freed slabs go back to the system */
     raise_files();
     sh->conf = c;
-    r = choose_workers(d);
+    sh->limits = limits_new(c->global.maxsessions);
+    r = sh->limits ? choose_workers(d) : err_here(-ENOMEM);
     if (r)
         return err_pass(r);
     sh->spin_us = sh->n_workers <= count_cpus() ? c->global.spin : 0;
@@ -216,10 +217,9 @@ static int prepare(struct daemon *d)
     sh->io = choose_io(c->global.io);
     if (!sh->io)
         return err_say(-ENOSYS, "io = io_uring is not usable here (Linux 6.1 or later, and permission, are needed)");
-    sh->limits = limits_new(c->global.maxsessions);
     sh->post = post_new(sh->n_workers + 1);
     sh->workers = calloc(sh->n_workers, sizeof *sh->workers);
-    if (!sh->limits || !sh->post || !sh->workers)
+    if (!sh->post || !sh->workers)
         return err_here(-ENOMEM);
     r = resolver_new(&sh->resolver, NULL);
     return r ? err_pass(r) : open_tunnels(d);

@@ -22,6 +22,7 @@ struct plan {
     struct findings **findings;   /* likewise */
     struct key_uses *uses;        /* likewise */
     bool renew;                   /* clients: sessions make way for new ones */
+    bool drained;                 /* it begins as one that takes nothing new */
 };
 
 /* Copies conf; takes references to the secrets, takes sockets. NULL: out of memory (sockets are taken all the same). */

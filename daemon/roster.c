@@ -138,6 +138,7 @@ void roster_drop(struct roster *r, struct roster_entry *e)
 void roster_set(struct roster *r, struct roster_entry *e, struct plan *p)
 {
     r->changes++;
+    e->drained = e->plan ? e->drained && !e->removed : p->drained;
     plan_put(e->plan);
     e->plan = plan_ref(p);
     e->conf = &p->conf;
@@ -186,6 +187,14 @@ void roster_ended(struct roster *r, uint64_t id)
             if (stats_info[i].kind == 'C')
                 stat_add((uint64_t *)(void *)((char *)&r->gone + stats_info[i].offset), stat_get(e->stats[w], i));
     roster_drop(r, e);
+}
+
+void roster_drain(struct roster *r, uint64_t id, bool on)
+{
+    struct roster_entry *e = roster_entry_at(r, (uint32_t)id);
+
+    if (e && e->id == id)
+        e->drained = on;
 }
 
 /* ---- readers ---- */
@@ -253,8 +262,8 @@ void roster_inherit(struct roster *r, const char *profile, const struct stats *s
     struct stats *to = *profile ? e ? e->stats[r->n_workers] : NULL : &r->earlier;
 
     r->inherited = true;
-    for (size_t i = 0; to && i < stats_count; i++)
-        stats_put(to, i, stat_get(s, i));
+    for (size_t i = 0; to && i < STATS_NUMBERS; i++)
+        stats_number_put(to, i, stats_number(s, i));
 }
 
 static void clear_gauges(struct stats *s)

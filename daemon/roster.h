@@ -17,6 +17,7 @@ struct roster_entry {
     uint64_t id;                  /* slot in the low half; as in session_row.tunnel */
     const struct conf_profile *conf; /* as it runs; changes with a reload: do not keep */
     bool removed;                 /* not in the configuration any more: it drains */
+    bool drained;                 /* it takes nothing new, by command */
     unsigned ended;               /* workers that have ended their part */
     struct stats **stats;         /* by worker; behind the last one, main's: of the process before an upgrade */
     struct findings **findings;   /* by worker */
@@ -33,6 +34,9 @@ struct stats roster_stats(const struct roster *r, const struct roster_entry *e);
 uint64_t roster_changes(const struct roster *r);      /* grows whenever an entry comes, changes or goes; never 0 */
 /* Adds up all tunnels, those that are gone included: counters never go back. */
 struct stats roster_total(const struct roster *r);
+
+/* It takes nothing new, or does again; for those who ask. */
+void roster_drain(struct roster *r, uint64_t id, bool on);
 
 /* Counters of the process before an upgrade go on in ours. Of a profile, or, "", of all it ever had; as it last told. */
 void roster_inherit(struct roster *r, const char *profile, const struct stats *s);

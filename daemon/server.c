@@ -79,8 +79,12 @@ static int listeners_open(struct listeners *l)
     unsigned id = l->tunnel->w->id, n = s->n_ports;
     int r = 0;
 
-    for (unsigned i = 0; i < n && !r; i++)
-        r = listener_open(&l->v[i], l, SRC_LISTENER, i, sockets_adopt(s, i, id));
+    for (unsigned i = 0; i < n && !r; i++) {
+        int fd = sockets_adopt(s, i, id);
+
+        r = fd < 0 ? err_say(-EBADF, "port %u: it could not be opened before", s->at.port_min + i)
+                   : listener_open(&l->v[i], l, SRC_LISTENER, i, fd);
+    }
     for (unsigned i = 0; i < SOCKETS_RAWS && !r; i++)
         r = listener_open(&l->raw[i], l, SRC_RAW, i, sockets_adopt_raw(s, i, id));
     for (unsigned i = 0; i < n && s->tcp && !r; i++)
@@ -152,6 +156,7 @@ int server_open(struct tunnel *t, struct sockets *s)
     list_init(&l->node);
     r = listeners_open(l);
     if (r) {
+        atomic_store(&s->broken, true);
         listeners_close(l);
         return err_pass(r);
     }
@@ -277,13 +282,20 @@ void server_proven(struct tunnel *t, const struct io_src *sock, const struct io_
         fake_conns_heard(t, &ev->from);
 }
 
+static void stop_accepting(struct worker *w, struct listeners *l)
+{
+    for (unsigned i = l->sockets->n_ports; i < l->n; i++)
+        if (l->v[i].set)
+            w->ops->del(w->io, &l->v[i].src);
+}
+
 void server_stop_accepting(const struct tunnel *t)
 {
-    const struct listeners *l = t->listeners;
-
-    for (unsigned i = l ? l->sockets->n_ports : 0; l && i < l->n; i++)
-        if (l->v[i].set)
-            t->w->ops->del(t->w->io, &t->listeners->v[i].src);
+    if (t->listeners)
+        stop_accepting(t->w, t->listeners);
+    LIST_EACH(l, &t->old, struct listeners, node) {
+        stop_accepting(t->w, l);
+    }
 }
 
 bool server_allows(const struct tunnel *t, const struct sockaddr_any *from)

@@ -221,19 +221,31 @@ static int open_server(struct sockets *s, const struct sockets_params *p)
 
 /* ---- client ---- */
 
-static int open_client(struct sockets *s, const struct conf_profile *c)
+static int listen_client(struct sockets *s)
 {
-    struct sockaddr_any addr;
-    unsigned tries = 0;
-    int fd, r = s->at.path ? 0 : resolve_own(&addr, c, s->at.port_min);
+    int fd = net_listen(s->at.path ? NULL : &s->own, s->at.path);
 
-    if (r)
-        return err_pass(r);
-    do
-        fd = net_listen(s->at.path ? NULL : &addr, s->at.path);
-    while (net_bind_again(fd, &tries));
     s->fds[0] = fd;
     return fd < 0 ? err_pass(fd) : 0;
+}
+
+static int open_client(struct sockets *s)
+{
+    unsigned tries = 0;
+    int r;
+
+    do
+        r = listen_client(s);
+    while (net_bind_again(r, &tries));
+    return r;
+}
+
+/* Like one whose worker has closed it. */
+static int leave_closed(struct sockets *s)
+{
+    s->adopted[0] = true;
+    atomic_init(&s->closed, true);
+    return 0;
 }
 
 /* ---- both ---- */
@@ -251,6 +263,21 @@ static void tune(const struct sockets *s, const struct conf_profile *c)
 {
     for (unsigned i = 0; !s->stream && i < s->n_ports * s->n_workers; i++)
         net_udp_tune(s->fds[i], c->sockbuf, (uint8_t)c->dscp);
+}
+
+/* The old process's, or new ones. 0, -errno. */
+static int take_or_open(struct sockets *s, const struct sockets_params *p)
+{
+    int r = elder_take_sockets(p->elder, s, p->tunnel);
+
+    if (r == ELDER_HAS_NONE)
+        return s->stream ? open_client(s) : open_server(s, p);
+    if (r)
+        return err_pass(r);
+    tune(s, p->conf);
+    if (s->tcp)
+        open_fake_tcp(s, p->conf); /* not the old process's: it needs its own for its sessions */
+    return 0;
 }
 
 int sockets_open(struct sockets **sp, const struct sockets_params *p)
@@ -275,15 +302,13 @@ int sockets_open(struct sockets **sp, const struct sockets_params *p)
     for (unsigned i = 0; i < n; i++)
         s->fds[i] = -1;
     r = copy_address(&s->at, a);
-    if (!r)
-        r = elder_take_sockets(p->elder, s);
-    if (!r) {
-        tune(s, p->conf);
-        if (s->tcp)
-            open_fake_tcp(s, p->conf); /* not the old process's: it needs its own for its sessions */
-    } else if (r == ELDER_HAS_NONE) {
-        r = server ? open_server(s, p) : open_client(s, p->conf);
+    if (!r && !server && !s->at.path)
+        r = resolve_own(&s->own, p->conf, s->at.port_min);
+    if (r) {
+        sockets_put(s);
+        return err_pass(r);
     }
+    r = s->stream && p->closed ? leave_closed(s) : take_or_open(s, p);
     if (r)
         sockets_put(s);
     else
@@ -312,7 +337,8 @@ struct sockets *sockets_put(struct sockets *s)
 
 bool sockets_fit(const struct sockets *s, const struct conf_profile *p)
 {
-    return addr_text_equal(&s->at, address(p)) && s->tcp == (p->role == CONF_SERVER && p->tcp);
+    return !atomic_load(&s->broken) && addr_text_equal(&s->at, address(p)) &&
+           s->tcp == (p->role == CONF_SERVER && p->tcp);
 }
 
 bool sockets_same_host(const struct sockets *a, const struct sockets *b)
@@ -346,14 +372,17 @@ int sockets_adopt_tcp(struct sockets *s, unsigned port, unsigned worker)
     return s->tcp && worker == s->home ? adopt(s, tcp_at(s, port)) : -1;
 }
 
-int sockets_reopen(struct sockets *s, unsigned worker, const struct conf_profile *conf)
+int sockets_reopen(struct sockets *s, unsigned worker)
 {
     int r;
 
     if (!s->stream || worker != s->home || !s->adopted[0])
         return 0;
+    r = listen_client(s);
+    if (r)
+        return err_pass(r);
     s->adopted[0] = false;
-    r = open_client(s, conf);
-    atomic_store_explicit(&s->closed, r, memory_order_release);
-    return r;
+    atomic_store(&s->broken, false);
+    atomic_store_explicit(&s->closed, false, memory_order_release);
+    return 0;
 }

@@ -44,6 +44,7 @@ int tunnel_new(struct worker *w, struct plan *plan)
     t->conf = &plan->conf;
     t->stats = plan->stats[w->id];
     t->findings = plan->findings[w->id];
+    t->draining = plan->drained;
     t->stamp = nonce_u32(&w->nonce);
     t->tidy.fire = on_tidy;
     list_init(&t->old);

@@ -245,6 +245,13 @@ static int offer_sockets(struct upgrade *u, const struct roster_entry *e)
     return r;
 }
 
+static int offer_drained(struct upgrade *u, const struct roster_entry *e)
+{
+    const struct upgrade_msg m = {.type = UPGRADE_DRAINED, .text = e->conf->name};
+
+    return e->drained ? upgrade_send(u, &m, NULL, 0) : 0;
+}
+
 static int offer_name(struct upgrade *u, enum upgrade_type type, uint32_t number, const char *text, int fd)
 {
     return fd < 0 ? 0 : upgrade_send(u, &(struct upgrade_msg){.type = type, .a = number, .text = text}, &fd, 1);
@@ -278,7 +285,7 @@ int upgrade_offer(struct upgrade *u)
     if (!r)
         r = offer_links(u);
     for (unsigned at = 0; !r && (e = roster_next(reload_roster(u->p.reload), &at));)
-        if (!e->removed)
+        if (!e->removed && !(r = offer_drained(u, e)))
             r = offer_sockets(u, e);
     if (!r)
         r = offer_names(u);
@@ -329,8 +336,12 @@ static void tell_counters(struct upgrade *u, const char *profile, const struct s
     uint8_t body[UPGRADE_MSG_MAX - UPGRADE_TEXT_MAX - 64];
     struct wr w = wr_to(body, sizeof body);
 
-    for (size_t i = 0; i < stats_count; i++)
-        upgrade_counter_put(&w, stats_info[i].name, stat_get(s, i));
+    for (size_t i = 0; i < STATS_NUMBERS; i++) {
+        char name[STATS_NAME_MAX];
+
+        stats_number_name(i, name);
+        upgrade_counter_put(&w, name, stats_number(s, i));
+    }
     if (!w.bad)
         upgrade_send(u,
                      &(struct upgrade_msg){

@@ -47,7 +47,7 @@ int upgrade_msg_parse(struct upgrade_msg *m, char *text, struct bytes b)
     g.d = get_le64_from(&r);
     n = rd_le16(&r);
     p = rd_take(&r, n);
-    if (r.bad || g.type < UPGRADE_HELLO || g.type >= UPGRADE_TYPES || n > UPGRADE_TEXT_MAX || memchr(p, 0, n))
+    if (r.bad || g.type < UPGRADE_HELLO || n > UPGRADE_TEXT_MAX || memchr(p, 0, n))
         return UPGRADE_MALFORMED;
     memcpy(text, p, n);
     text[n] = 0;

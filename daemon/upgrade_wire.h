@@ -3,7 +3,8 @@
  *
  *   | type u8 | a u32 | b u32 | c u32 | d u64 | length of text u16 | text | body |        little-endian
  *
- * The old process ("elder" of the new one) offers, the new one ("heir" of the old one) takes. */
+ * The old process ("elder" of the new one) offers, the new one ("heir" of the old one) takes. Types that are not known are of
+ * a later version and ignored. */
 #ifndef DAEMON_UPGRADE_WIRE_H
 #define DAEMON_UPGRADE_WIRE_H
 
@@ -43,7 +44,8 @@ enum upgrade_type {
     UPGRADE_END,                  /* a: seconds; the service ends */
     /* On the links, from a worker of the heir: */
     UPGRADE_RUN,                  /* a: set; b: UDP port; c: bytes of a datagram; d: tunnel; body: from, to, datagrams */
-    UPGRADE_TYPES,
+    /* From the elder, behind the others so that these keep their numbers: */
+    UPGRADE_DRAINED,              /* text: a profile that takes nothing new, by command */
 };
 
 #define UPGRADE_STATE_OVER UINT64_MAX

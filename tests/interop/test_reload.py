@@ -333,6 +333,69 @@ def test_a_drained_profile_stays_so(build: Path, tmp_path: Path, target: str) ->
             apps.ask(stream)
 
 
+def test_modes_change_live(build: Path, tmp_path: Path) -> None:
+    """From and to auto by `set` and by the file, at both ends at once, under one long transfer: its
+    session has the new mode at once, and nobody else takes its place."""
+    sp, cp = peers.free_port(), peers.free_port()
+    more = {"ratelimit": 3000000, "smuxbuf": "4M", "streambuf": "2M", "closewait": 0}
+
+    with apps.Service(apps.duplex) as far:
+
+        def sections(mode: str) -> Sections:
+            return {
+                "server s": server(sp, far.address, mode=mode, **more),
+                "client c": client(cp, sp, mode=mode, **more),
+            }
+
+        with site(build, tmp_path, sections("fast3")) as s:
+            args = (cp, 9 << 20, 9 << 20, 1)
+            job = threading.Thread(target=apps.exchange, args=args, daemon=True)
+            job.start()
+            peers.wait_for("a session", lambda: s.daemon.request("sessions")["sessions"], 10)
+            for i, mode in enumerate(("auto", "fast2", "auto", "normal", "auto")):
+                if i % 2:
+                    s.reload(sections(mode))
+                else:
+                    done = s.daemon.ctl("set", f"mode={mode}")
+                    assert done.returncode == 0, done.stderr
+                rows = s.daemon.request("sessions")["sessions"]
+                assert [("sender" in row) for row in rows] == [mode == "auto"] * 2
+                time.sleep(0.3)
+            job.join(60)
+            assert not job.is_alive()
+            assert s.daemon.counters("c")["ActiveOpens"] == 1
+            assert s.daemon.counters()["StreamsReset"] == 0
+        assert not far.errors, far.errors
+
+
+def test_undrain_waits_for_its_port(build: Path, tmp_path: Path, target: str) -> None:
+    """Somebody else has the port meanwhile: the client says so once and listens when it can; new
+    streams wait for nothing else."""
+    sp, cp, other = peers.free_port(), peers.free_port(), peers.free_port()
+    sections = {
+        "server s": server(sp, target),
+        "client c": client(cp, sp),
+        "client other": client(other, sp),
+    }
+    with site(build, tmp_path, sections) as s:
+        assert s.daemon.ctl("drain", "c").returncode == 0
+        peers.wait_for("no listener", lambda: not peers.bound(s.daemon.pid, "tcp", cp), 10)
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as thief:
+            thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            thief.bind(("127.0.0.1", cp))
+            thief.listen()
+            assert s.daemon.ctl("undrain", "c").returncode == 0
+            peers.wait_for("its word", lambda: s.said("cannot listen again yet"), 10)
+            with apps.connect(other) as stream:
+                apps.ask(stream)
+            time.sleep(0.5)
+            assert s.said("cannot listen again yet") == 1
+        peers.wait_for("a listener", lambda: peers.bound(s.daemon.pid, "tcp", cp), 10)
+        assert s.said("c: listens again") == 1
+        with apps.connect(cp) as stream:
+            apps.ask(stream)
+
+
 def test_what_does_not_work_changes_nothing(build: Path, tmp_path: Path, target: str) -> None:
     sp, cp = peers.free_port(), peers.free_port()
     good = {"server s": server(sp, target), "client c": client(cp, sp)}

@@ -266,6 +266,92 @@ def test_the_limit(build: Path, tmp_path: Path) -> None:
             daemon.wait_finished(10)
 
 
+def test_what_was_drained_stays_so(build: Path, tmp_path: Path) -> None:
+    """Over two upgrades, while another program has the port."""
+    with ExitStack() as stack:
+        target = stack.enter_context(apps.Service(apps.echo))
+        sections, port = one_pair(target.address)
+        more, other = one_pair(target.address)
+        sections["client d"] = more["client c"]
+        sections["server t"] = more["server s"]
+        daemon = stack.enter_context(service(build, tmp_path, "both", sections))
+        assert daemon.ctl("drain", "c").returncode == 0
+        peers.wait_for("no listener", lambda: not peers.bound(daemon.pid, "tcp", port), 10)
+        thief = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        thief.bind(("127.0.0.1", port))
+        for _ in range(2):
+            pid = daemon.upgrade()
+            profiles = daemon.request("status")["profiles"]
+            assert [p["name"] for p in profiles if p["draining"]] == ["c"], profiles
+            with apps.connect(other, 20) as s:
+                apps.ask(s)
+        thief.close()
+        assert not peers.bound(pid, "tcp", port)
+        assert daemon.ctl("undrain", "c").returncode == 0
+        peers.wait_for("a listener", lambda: peers.bound(pid, "tcp", port), 10)
+        with apps.connect(port, 20) as s:
+            apps.ask(s)
+
+
+def test_limits_count_the_old_sessions(build: Path, tmp_path: Path) -> None:
+    """A session that goes on in the old process leaves no room for another, till it ends."""
+    with ExitStack() as stack:
+        target = stack.enter_context(apps.Service(apps.echo))
+        conf, client, port, server_port = apart(build, tmp_path, target.address)
+        stack.callback(client.discard)
+        conf["server s"]["maxsessions"] = 1
+        daemon = stack.enter_context(service(build, tmp_path, "server", conf))
+        talker = Talker(port)
+        talker.wait_rounds(3)
+        for _ in range(2):
+            daemon.upgrade()
+            talker.wait_rounds(3)
+        second = tmp_path / "second"
+        second.mkdir()
+        mine = peers.free_port()
+        other = peers.Daemon(
+            build, second, "client", {"client c": client_section(mine, server_port)}
+        )
+        stack.callback(other.discard)
+        refused = daemon.counters()["RefusedLimit"]
+
+        def answered() -> bool:
+            try:
+                with apps.connect(mine, 20) as s:
+                    apps.ask(s)
+            except (OSError, EOFError):
+                return False
+            return True
+
+        first = threading.Thread(target=answered, daemon=True)
+        first.start()
+        peers.wait_for("a refusal", lambda: daemon.counters()["RefusedLimit"] > refused, 20)
+        talker.wait_rounds(3)
+        talker.end()
+        client.stop()
+        peers.wait_for("a place", answered, 40)
+        other.stop()
+
+
+def test_histograms_go_on(build: Path, tmp_path: Path) -> None:
+    metrics = tmp_path / "metrics"
+    names = ("kcptund_rtt_seconds_count", "kcptund_rtt_seconds_sum")
+    with apps.Service(apps.echo) as target:
+        sections, port = one_pair(target.address)
+        sections["global"] = {"metrics": metrics}
+        with service(build, tmp_path, "both", sections) as daemon:
+            talker = Talker(port)
+            talker.wait_rounds(20)
+            talker.end()
+            before = [scrape(metrics).sum(name, {"profile": "c"}) for name in names]
+            assert before[0] >= 5
+            for _ in range(2):
+                daemon.upgrade()
+                after = [scrape(metrics).sum(name, {"profile": "c"}) for name in names]
+                assert after >= before, (before, after)
+
+
 FAILURES = {
     "configuration": ("keys = 1", "no such key|unknown key|keys"),
     "exits": ("#!/bin/sh\nexit 3\n", "status 3"),

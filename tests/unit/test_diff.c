@@ -183,11 +183,8 @@ static void test_assign_auto(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_copy),
-        cmocka_unit_test(test_unchangeable),
-        cmocka_unit_test(test_assign),
-        cmocka_unit_test(test_assign_auto),
+        cmocka_unit_test(test_rows),   cmocka_unit_test(test_copy),        cmocka_unit_test(test_unchangeable),
+        cmocka_unit_test(test_assign), cmocka_unit_test(test_assign_auto),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,6 +42,43 @@ static void test_sum(void **state)
     assert_int_equal(sum.rtt.sum_us, 3000);
 }
 
+/* Each number has a name of its own by which it is found again, and nothing else is found. */
+static void test_names(void **state)
+{
+    static const char *const none[] = {"",
+                                       "bytes_sent",
+                                       "RTT",
+                                       "RTT.",
+                                       "RTT.23",
+                                       "RTT.-1",
+                                       "RTT. 1",
+                                       "RTT.1x",
+                                       "RTT.SUM",
+                                       "BytesSent.0",
+                                       "BytesSent.sum",
+                                       ".sum",
+                                       "RTT.99999999999999999999"};
+    char name[STATS_NAME_MAX];
+    struct stats s = {0};
+    size_t i;
+
+    (void)state;
+    for (size_t k = 0; k < STATS_NUMBERS; k++) {
+        stats_number_name(k, name);
+        assert_true(stats_number_find(name, &i));
+        assert_int_equal(i, k);
+    }
+    for (size_t k = 0; k < LEN(none); k++)
+        assert_false(stats_number_find(none[k], &i));
+    assert_true(stats_number_find("QueueDelay.sum", &i));
+    stats_number_put(&s, i, 7);
+    assert_int_equal(s.queue_delay.sum_us, 7);
+    assert_true(stats_number_find("RTT.2", &i));
+    stats_number_put(&s, i, 8);
+    assert_int_equal(s.rtt.n[2], 8);
+    assert_int_equal(stats_number(&s, i), 8);
+}
+
 /* Every time is in the first bucket whose bound is not below it. */
 static void test_buckets(void **state)
 {
@@ -63,6 +100,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_sum),
+        cmocka_unit_test(test_names),
         cmocka_unit_test(test_buckets),
     };
 
