@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { EVENTS = 64, LETTERS = 512, SMALL_BUF = 240, AGE_MS = 2000, OVERSLEPT_US = 10000 };
@@ -435,6 +436,24 @@ static void end_leaving(struct worker *w)
     }
 }
 
+/* Whether the turn after this one waits for more; not where latency was asked for. */
+static void consider_rest(struct worker *w, const struct io_event *ev, int n)
+{
+    size_t bytes = 0;
+
+    for (int i = 0; i < n; i++)
+        bytes += ev[i].len;
+    w->rests = n && rest_is_due(&w->rest, w->now, bytes) && !w->sh->spin_us;
+}
+
+static void take_rest(struct worker *w)
+{
+    const struct timespec ts = {.tv_nsec = REST_US * 1000};
+
+    w->rests = false;
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL);
+}
+
 /* One turn. 0, -errno: I/O is broken. */
 static int turn(struct worker *w, struct tick until)
 {
@@ -451,6 +470,7 @@ static int turn(struct worker *w, struct tick until)
     w->now = io_now();
     if (n)
         w->busy = w->now;
+    consider_rest(w, ev, n);
     for (int i = 0; i < n; i++)
         on_event(w, &ev[i]);
     read_letters(w);
@@ -565,6 +585,8 @@ static void *run(void *arg)
     while (!w->stop && !r && !drained(w)) {
         struct tick until = wheel_next(&w->wheel);
 
+        if (w->rests)
+            take_rest(w);
         r = turn(w, w->draining && !w->finish.on ? tick_min(until, tick_add_ms(w->now, 50)) : until);
         if (r)
             log_error("worker %u: %s: %s", w->id, w->ops->name, strerror(-r));

@@ -11,6 +11,7 @@
 #include "daemon/io.h"
 #include "daemon/limits.h"
 #include "daemon/mail.h"
+#include "daemon/rest.h"
 #include "daemon/resolve.h"
 
 #include <pthread.h>
@@ -102,6 +103,8 @@ struct worker {
     struct tunnel_key *batch_key;
     struct tick now;              /* of this turn */
     struct tick busy;             /* of the last turn with something to do */
+    struct rest rest;
+    bool rests;                   /* the next turn waits until more has come */
     struct list dirty;            /* peers with something to do before the turn ends */
     struct io_src wake, answers;
     struct resolver_client *resolver;
