@@ -63,20 +63,24 @@ int cmd_convert(const struct ctl *c, int argc, char **argv)
     struct conf_problems ps = {0};
     enum conf_role role = CONF_SERVER;
     const char *file = argv[1];
+    bool told = true;
     struct kopts o;
     int r;
 
     (void)argc;
     if (c->role)
         role = !strcmp(c->role, "client") ? CONF_CLIENT : CONF_SERVER;
-    else if (json_file_role(&role, file) == CONF_INVALID) {
-        fprintf(stderr, "kcptunctl: %s: no key tells whose file this is: say --server or --client\n", file);
-        return CTL_EXIT_REFUSED;
-    }
+    else
+        told = json_file_role(&role, file) != CONF_INVALID;
     kopts_init(&o, role, file);
-    r = json_read_file(&o, file, &ps);
-    if (!r)
+    r = json_read_file(&o, file, &ps); /* also says what is no JSON */
+    if (!r && !told) {
+        fprintf(stderr, "kcptunctl: %s: no key tells whose file this is: say --server or --client\n", file);
+        conf_problems_fini(&ps); /* as read for a role that is a guess */
+        r = CONF_INVALID;
+    } else if (!r) {
         r = print(&o, file, &ps);
+    }
     if (r < 0)
         fprintf(stderr, "kcptunctl: %s\n", strerror(-r));
     say(&ps);

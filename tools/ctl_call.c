@@ -24,6 +24,19 @@ static int unreached(const char *path, const char *what)
     return CTL_EXIT_UNREACHED;
 }
 
+/* The same for a socket that could not be connected to. */
+static int not_there(const char *path, int err)
+{
+    const char *hint = "";
+
+    if (err == ENOENT || err == ECONNREFUSED)
+        hint = "; does kcptund run, and does its configuration name this socket (control, stats)? -s names another";
+    else if (err == EACCES || err == EPERM)
+        hint = "; it is for root and for members of its group";
+    fprintf(stderr, "kcptunctl: %s: %s%s\n", path, strerror(err), hint);
+    return CTL_EXIT_UNREACHED;
+}
+
 /* A connected socket, or -1 with errno. */
 static int dial(const char *path)
 {
@@ -167,7 +180,7 @@ int ctl_call(const struct ctl *c, const char *cmd, json_t *args, json_t **data)
     if (!request || !got)
         r = unreached(path, "the request is too long, or memory is short");
     else if (fd < 0)
-        r = unreached(path, strerror(errno));
+        r = not_there(path, errno);
     else
         r = converse(path, fd, request, got);
     if (fd >= 0)

@@ -366,6 +366,11 @@ def test_convert_asks(build: Path, tmp_path: Path) -> None:
         [ctl, "convert", str(file), "--client"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0 and "[client x]" in done.stdout
+    (tmp_path / "no.json").write_text("[client c]\n")
+    done = subprocess.run(
+        [ctl, "convert", str(tmp_path / "no.json")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and "not JSON" in done.stderr and "--server" not in done.stderr
     file = write_json(tmp_path / "y.json", conn=0)
     done = subprocess.run([ctl, "convert", str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "conn" in done.stderr and not done.stdout

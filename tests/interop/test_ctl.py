@@ -117,6 +117,7 @@ def test_which_socket(build: Path, tmp_path: Path) -> None:
         for args in (("drain",), ("show", "0.1"), ("doctor",)):
             done = run(*args)
             assert done.returncode == 3 and "/run/kcptun/control: No such file" in done.stderr
+            assert "does kcptund run" in done.stderr
 
 
 def test_sockets_that_are_not_ours(build: Path, tmp_path: Path) -> None:
