@@ -3,6 +3,15 @@
 
 #include <stdlib.h>
 
+/* Pads are made by main, beforehand: many of them take seconds, which no worker has. */
+static bool make_pads(const struct plan *p)
+{
+    for (unsigned i = 0; p->conf.qpp && i < LEN(p->keys); i++)
+        if (p->keys[i] && !secret_qpp(p->keys[i], p->conf.qppcount, p->conf.qppgeneration))
+            return false;
+    return true;
+}
+
 struct plan *plan_new(uint64_t id, const struct conf_profile *conf, struct secrets *secrets, struct sockets *sockets)
 {
     struct plan *p = calloc(1, sizeof *p);
@@ -18,7 +27,7 @@ struct plan *plan_new(uint64_t id, const struct conf_profile *conf, struct secre
         return plan_put(p);
     p->keys[0] = secrets_get(secrets, conf->key.text);
     p->keys[1] = conf->oldkey.text ? secrets_get(secrets, conf->oldkey.text) : NULL;
-    if (!p->keys[0] || (conf->oldkey.text && !p->keys[1]))
+    if (!p->keys[0] || (conf->oldkey.text && !p->keys[1]) || !make_pads(p))
         return plan_put(p);
     return p;
 }

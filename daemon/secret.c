@@ -144,33 +144,54 @@ int secret_key(struct secret *s, uint8_t key[32])
     return r;
 }
 
-/* The pads, made if they are not there. Under the lock. */
-static struct qpp *find_pads(struct secret *s, unsigned count, unsigned generation)
+/* Under the lock. NULL: not made yet. */
+static struct qpp *find_pads(const struct secret *s, unsigned count, unsigned generation)
 {
-    struct pads *p = s->pads;
+    const struct pads *p = s->pads;
 
     while (p && (p->count != count || p->generation != generation))
         p = p->next;
-    if (p)
-        return p->qpp;
-    p = calloc(1, sizeof *p);
+    return p ? p->qpp : NULL;
+}
+
+static struct pads *pads_new(const struct secret *s, unsigned count, unsigned generation)
+{
+    struct pads *p = calloc(1, sizeof *p);
+
     if (!p || qpp_new(&p->qpp, bytes_of(s->phrase, strlen(s->phrase)), count, generation)) {
         free(p);
         return NULL;
     }
     p->count = count;
     p->generation = generation;
-    p->next = s->pads;
-    s->pads = p;
-    return p->qpp;
+    return p;
 }
 
 struct qpp *secret_qpp(struct secret *s, unsigned count, unsigned generation)
 {
+    struct pads *p;
     struct qpp *q;
 
     pthread_mutex_lock(&s->lock);
     q = find_pads(s, count, generation);
     pthread_mutex_unlock(&s->lock);
+    if (q)
+        return q;
+    p = pads_new(s, count, generation); /* may take seconds: nobody waits for the lock meanwhile */
+    if (!p)
+        return NULL;
+    pthread_mutex_lock(&s->lock);
+    q = find_pads(s, count, generation);
+    if (!q) {
+        q = p->qpp;
+        p->next = s->pads;
+        s->pads = p;
+        p = NULL;
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (p) { /* another thread was faster */
+        qpp_free(p->qpp);
+        free(p);
+    }
     return q;
 }

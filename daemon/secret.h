@@ -19,7 +19,8 @@ struct secret *secret_ref(struct secret *s);
 struct secret *secret_put(struct secret *s);                           /* NULL in, NULL out */
 uint32_t secret_id(const struct secret *s);                            /* no two of a process have the same */
 int secret_key(struct secret *s, uint8_t key[32]);                     /* 0, -errno */
-/* Pads made of it, there as long as the secret. NULL: out of memory. */
+/* Pads made of it, there as long as the secret: made at first use, which a worker should not be (plan.c sees to it). NULL: out
+ * of memory. */
 struct qpp *secret_qpp(struct secret *s, unsigned count, unsigned generation);
 
 #endif

@@ -528,8 +528,10 @@ struct peer *server_route(struct tunnel *t, struct io_src *sock, const struct io
         rt = routes_find(&t->peers, &ev->from, t->w->now);
     if (forward_opened(t, CONTAINER(sock, struct listener, src), ev, &info, rt, raw))
         return NULL;
-    if (!info.has_conv && (!rt || tick_before(t->w->now, rt->mixed_until)))
-        return NULL; /* parity of nobody we know, or of one of two */
+    if (!info.has_conv && (!rt || tick_before(t->w->now, rt->mixed_until))) {
+        stat_add(&t->stats->refused_convs, 1); /* parity of nobody we know, or of one of two */
+        return NULL;
+    }
     worker_tidy_later(t->w);
     a.conv = info.has_conv ? info.conv : rt->conv;
     owner = worker_of_conv(t->w->sh, a.conv);
