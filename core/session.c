@@ -305,7 +305,9 @@ bool session_is_news(const struct session *s, struct bytes segs)
 
 bool session_is_drained(const struct session *s)
 {
-    return !arq_state(s->arq)->n_inflight && !smux_has_output(s->smux) && s->z.at == s->z.len && !s->emitting;
+    const struct arq_state *a = arq_state(s->arq);
+
+    return !a->n_inflight && !a->n_acks && !smux_has_output(s->smux) && s->z.at == s->z.len && !s->emitting;
 }
 
 static void tell_sender(const struct session *s, struct session_info *out)

@@ -23,7 +23,7 @@ struct client {
     struct door *door; /* NULL: on another worker, or closed */
     struct remotes *remotes;
     struct slot *slots; /* those of this worker are in use */
-    unsigned n_slots; /* `conn` */
+    unsigned n_slots; /* `conn`, and with mode auto some more behind them */
     uint16_t next; /* whose turn it is */
     struct timer again; /* to listen again, where that did not work yet */
     unsigned tries;
@@ -106,10 +106,10 @@ int client_new(struct client **cp, struct tunnel *t)
     c->tunnel = t;
     c->again.fire = on_again;
     c->remotes = remotes_new(t->conf);
-    c->slots = c->remotes ? make_slots(c, t->conf->conn) : NULL;
+    c->n_slots = deal_places(t->plan->deal);
+    c->slots = c->remotes ? make_slots(c, c->n_slots) : NULL;
     if (!c->slots)
         return err_here(-ENOMEM);
-    c->n_slots = t->conf->conn;
     return client_listen(c, t->plan->sockets);
 }
 
@@ -205,19 +205,19 @@ void client_gone(struct io_src *s)
 
 static void deal_again(struct slot *s, int fd)
 {
-    client_take(s->tunnel->client, s->index, fd);
+    client_deal(s->tunnel->client, s->index % s->tunnel->conf->conn, fd);
 }
 
-/* As many slots as `conn` says now. */
+/* As many slots as the profile says now. */
 static void resize(struct client *c)
 {
-    unsigned n_old = c->n_slots, n = c->tunnel->conf->conn;
+    unsigned n_old = c->n_slots, n = deal_places(c->tunnel->plan->deal);
     struct slot *old = c->slots, *v = n == n_old ? NULL : make_slots(c, n);
 
     if (n == n_old)
         return;
     if (!v) {
-        log_error("%s: conn = %u: out of memory", c->tunnel->conf->name, n);
+        log_error("%s: %u sessions instead of %u: out of memory", c->tunnel->conf->name, n, n_old);
         return;
     }
     c->slots = v;
@@ -246,8 +246,12 @@ int client_follow(struct client *c, const struct conf_profile *conf)
 void client_change(struct client *c, bool renew)
 {
     resize(c);
-    for (unsigned i = 0; renew && i < c->n_slots; i++)
-        slot_renew(&c->slots[i]);
+    for (unsigned i = 0; i < c->n_slots; i++) {
+        if (slot_worker(c, i) == c->tunnel->w->id)
+            slot_tell(&c->slots[i]);
+        if (renew)
+            slot_renew(&c->slots[i]);
+    }
 }
 
 /* ---- what slots are told ---- */
@@ -305,22 +309,26 @@ void client_take(struct client *c, unsigned slot, int fd)
 
 /* ---- local connections ---- */
 
+void client_deal(struct client *c, unsigned slot, int fd)
+{
+    const struct mail_stream m = {c->tunnel->id, slot, fd};
+    unsigned owner = slot_worker(c, slot);
+    struct worker *w = c->tunnel->w;
+
+    if (owner == w->id)
+        client_take(c, slot, fd);
+    else if (post_put(w->sh->post, w->id, owner, MAIL_STREAM, bytes_of(&m, sizeof m), bytes_of(NULL, 0)))
+        slot_refuse(fd);
+}
+
 void client_on_accept(struct io_src *src, const struct io_event *ev)
 {
     struct tunnel *t = CONTAINER(src, struct door, src)->tunnel;
     struct client *c = t->client;
-    unsigned slot, owner;
-    struct mail_stream m;
 
     if (ev->res < 0) {
         log_warning("%s: cannot accept a connection: %s", t->conf->name, strerror(-ev->res));
         return;
     }
-    slot = c->next++ % c->n_slots;
-    owner = slot_worker(c, slot);
-    m = (struct mail_stream){t->id, slot, ev->res};
-    if (owner == t->w->id)
-        client_take(c, slot, ev->res);
-    else if (post_put(t->w->sh->post, t->w->id, owner, MAIL_STREAM, bytes_of(&m, sizeof m), bytes_of(NULL, 0)))
-        slot_refuse(ev->res);
+    client_deal(c, deal_choose(t->plan->deal, c->next++, t->w->now), ev->res);
 }

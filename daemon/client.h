@@ -1,5 +1,7 @@
 /* daemon/client.h - the client end of a tunnel: local connections come in on one worker and are dealt round robin over
- * `conn` slots; each slot is a session on a worker of its own, dialled when first needed and replaced when dead. */
+ * `conn` slots; each slot is a session on a worker of its own, dialled when first needed and replaced when dead. In mode auto
+ * interactive streams and bulk are kept apart (core/deal.h): there are extra slots behind the others, which come to an end
+ * when they are not needed. */
 #ifndef DAEMON_CLIENT_H
 #define DAEMON_CLIENT_H
 
@@ -15,7 +17,9 @@ int client_follow(struct client *c, const struct conf_profile *conf);
 /* The profile has changed. renew: new sessions take the place of those there are. */
 void client_change(struct client *c, bool renew);
 void client_on_accept(struct io_src *s, const struct io_event *ev);
-/* A local connection for a slot of this worker; takes fd. */
+/* A local connection for a slot, whosever it is; takes fd. */
+void client_deal(struct client *c, unsigned slot, int fd);
+/* The same, for a slot of this worker. */
 void client_take(struct client *c, unsigned slot, int fd);
 void client_on_resolved(struct client *c, const struct resolve_result *res);
 /* Sessions whose way has changed are moved to it, or followed by others. */

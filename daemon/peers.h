@@ -3,6 +3,7 @@
 #ifndef DAEMON_PEERS_H
 #define DAEMON_PEERS_H
 
+#include "core/deal.h"
 #include "core/session.h"
 #include "daemon/faketcp.h"
 #include "daemon/net.h"
@@ -37,6 +38,7 @@ struct peer {                     /* a session and where it lives */
     uint8_t ip[16];               /* the source its limit is counted on */
     struct tunnel_key *key;       /* which of the tunnel's keys it uses */
     unsigned slot;                /* client: its place in the pool */
+    struct deal_meter meter;      /* of what its streams carry */
     struct tick expires, dies;    /* client with autoexpire: takes no new streams; is closed */
     bool limited;                 /* counted in the limits */
     bool heard;                   /* anything ever arrived */

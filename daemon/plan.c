@@ -1,6 +1,8 @@
 /* daemon/plan.c - the lives of plans. */
 #include "daemon/plan.h"
 
+#include "core/deal.h"
+
 #include <stdlib.h>
 
 /* Pads are made by main, beforehand: many of them take seconds, which no worker has. */
@@ -29,6 +31,10 @@ struct plan *plan_new(uint64_t id, const struct conf_profile *conf, struct secre
     p->keys[1] = conf->oldkey.text ? secrets_get(secrets, conf->oldkey.text) : NULL;
     if (!p->keys[0] || (conf->oldkey.text && !p->keys[1]) || !make_pads(p))
         return plan_put(p);
+    if (conf->role == CONF_CLIENT)
+        p->deal = deal_new(conf->conn, conf->mode == CONF_AUTO ? DEAL_EXTRA : 0);
+    if (conf->role == CONF_CLIENT && !p->deal)
+        return plan_put(p);
     return p;
 }
 
@@ -46,6 +52,7 @@ struct plan *plan_put(struct plan *p)
     secret_put(p->keys[0]);
     secret_put(p->keys[1]);
     sockets_put(p->sockets);
+    deal_free(p->deal);
     free(p);
     return NULL;
 }

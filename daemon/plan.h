@@ -9,6 +9,7 @@
 #include "daemon/secret.h"
 #include "daemon/sockets.h"
 
+struct deal;
 struct findings;
 struct key_uses;
 
@@ -21,6 +22,7 @@ struct plan {
     struct stats **stats;         /* of the tunnel in each worker; main's, and there until all have ended it */
     struct findings **findings;   /* likewise */
     struct key_uses *uses;        /* likewise */
+    struct deal *deal;            /* client: where new streams go; told by all workers. A new plan begins with nothing told */
     bool renew;                   /* clients: sessions make way for new ones */
     bool drained;                 /* it begins as one that takes nothing new */
 };

@@ -146,6 +146,13 @@ void relay_abort_all(struct peer *p)
         relay_end(r, true);
 }
 
+struct tick relay_oldest(const struct peer *p)
+{
+    const struct relay *r = LIST_FIRST(&p->relays, struct relay, node);
+
+    return r ? r->since : TICK_NEVER;
+}
+
 /* Asks for more from the local side if the stream has room for it. */
 static void read_more(struct relay *r)
 {
@@ -226,6 +233,7 @@ static void write_out(struct relay *r)
         }
         smux_stream_read(r->st, (size_t)k);
         r->in_bytes += (uint64_t)k;
+        deal_meter_add(&r->peer->meter, (size_t)k, worker_of(r)->now);
         worker_touch(worker_of(r), r->peer); /* room, window updates */
     }
     if (smux_stream_eof(r->st))
@@ -446,6 +454,7 @@ static void on_read(struct relay *r, const struct io_event *ev)
     if (r->qpp)
         qpp_encrypt(r->qpp, &r->pad_out, ev->data, ev->data, ev->len);
     r->out_bytes += ev->len;
+    deal_meter_add(&r->peer->meter, ev->len, worker_of(r)->now);
     if (smux_stream_write(r->st, bytes_of(ev->data, ev->len)) == -ENOMEM)
         relay_end(r, true);
     else

@@ -56,6 +56,17 @@ static bool wanted(const struct mail_list *m, const struct peer *p)
     return m->session == LIST_ALL || m->session == (int64_t)session_id(p);
 }
 
+static const char *state_of(const struct peer *p)
+{
+    const struct tunnel *t = p->tunnel;
+
+    if (!p->heard)
+        return "opening";
+    if (t->draining || p->retired)
+        return "draining";
+    return t->client && p->slot >= t->conf->conn ? "extra" : "live";
+}
+
 static void add_session(struct rows *r, struct peer *p)
 {
     struct tunnel *t = p->tunnel;
@@ -66,7 +77,7 @@ static void add_session(struct rows *r, struct peer *p)
     row->id = session_id(p);
     row->tunnel = (int64_t)t->id;
     row->remote = p->remote;
-    row->state = !p->heard ? "opening" : t->draining || p->retired ? "draining" : "live";
+    row->state = state_of(p);
     session_info(p->session, &row->info, t->w->now);
 }
 

@@ -2,6 +2,7 @@
 #include "daemon/slot.h"
 
 #include "core/base/err.h"
+#include "daemon/client.h"
 #include "daemon/dial.h"
 #include "daemon/event.h"
 #include "daemon/faketcp_conn.h"
@@ -23,6 +24,9 @@ enum {
     GRACE_US =
         500 * 1000, /* for a doubtful session after its successor was answered: perhaps the way was broken for both */
     DOUBT_LOOK_MS = 250,
+    EXTRA_IDLE_MS = 10 * 1000, /* without streams */
+    EXTRA_BAR_MS = 60 * 1000, /* one could not be had: before the next attempt, doubled each time ... */
+    EXTRA_BAR_DOUBLINGS = 6,
 };
 
 /* Once the server has answered a successor at the same address, but not the session itself, the session is lost. */
@@ -40,8 +44,22 @@ static void on_timer(struct timer *tm)
 
 void slot_init(struct slot *s, struct tunnel *t, struct remotes *r, unsigned index)
 {
-    *s = (struct slot){.tunnel = t, .remotes = r, .index = index, .better_at = TICK_NEVER};
+    *s = (struct slot){.tunnel = t, .remotes = r, .index = index, .better_at = TICK_NEVER, .ends_at = TICK_NEVER};
     s->timer.fire = on_timer;
+}
+
+bool slot_is_extra(const struct slot *s)
+{
+    return s->index >= s->tunnel->conf->conn;
+}
+
+void slot_tell(const struct slot *s)
+{
+    const struct tunnel *t = s->tunnel;
+
+    if (t->conf->mode == CONF_AUTO)
+        deal_tell(t->plan->deal, s->index, s->peer ? relay_oldest(s->peer) : TICK_NEVER,
+                  s->peer ? s->peer->meter.loud_until : (struct tick){0});
 }
 
 void slot_refuse(int fd)
@@ -158,6 +176,7 @@ static void adopt(struct slot *s)
     s->used = true;
     s->again = false;
     s->aim = SLOT_CONTENT;
+    s->ends_at = TICK_NEVER;
     look_for_better_later(s);
     if (lost) {
         stat_add(&t->stats->dead_peers, 1);
@@ -167,6 +186,25 @@ static void adopt(struct slot *s)
     }
 }
 
+/* An extra session that cannot be had is done without, and for some time nobody tries again: perhaps the server allows no
+ * more of them. */
+static void do_without(struct slot *s, const char *why)
+{
+    struct tunnel *t = s->tunnel;
+    unsigned n = s->n_fds;
+    int *fds = s->fds;
+
+    deal_bar(t->plan->deal, later(s, EXTRA_BAR_MS << MIN(s->failures, (unsigned)EXTRA_BAR_DOUBLINGS)));
+    log_info("%s: no extra session: %s", t->conf->name, why);
+    s->failures++;
+    s->again = false;
+    s->fds = NULL;
+    s->n_fds = s->cap_fds = 0;
+    for (unsigned i = 0; i < n; i++)
+        client_deal(t->client, s->index % t->conf->conn, fds[i]);
+    free(fds);
+}
+
 /* Tries again: at once if there is another address, else later, with jitter. Who waited for dialtimeout is let down. */
 static void back_off(struct slot *s, const char *where, const char *why)
 {
@@ -174,6 +212,10 @@ static void back_off(struct slot *s, const char *where, const char *why)
     struct worker *w = t->w;
     bool at_once = remotes_have_better(s->remotes, w->now);
 
+    if (slot_is_extra(s) && !s->peer) {
+        do_without(s, why);
+        return;
+    }
     if (!at_once)
         s->backoff_ms = s->backoff_ms ? MIN(s->backoff_ms * 2, (uint32_t)BACKOFF_MAX_MS) : BACKOFF_MIN_MS;
     s->dial_at = at_once ? tick_add_ms(w->now, 1) : later(s, s->backoff_ms);
@@ -214,7 +256,8 @@ static void give_up_trial(struct slot *s, const char *why)
 /* With one server, connections that wait need no proof that it is there: what they have to say asks for the answer. */
 static bool may_begin_unproven(const struct slot *s)
 {
-    return !s->peer && s->n_fds && remotes_are_one(s->remotes) && !(s->trial && fake_dial_waits(s->trial));
+    return !s->peer && s->n_fds && !slot_is_extra(s) && remotes_are_one(s->remotes) &&
+           !(s->trial && fake_dial_waits(s->trial));
 }
 
 /* Opens a session as the trial. 0, -errno. */
@@ -263,7 +306,8 @@ static void try_dial(struct slot *s)
 static void judge_trial(struct slot *s)
 {
     struct tick now = worker_of(s)->now;
-    uint64_t patience = remotes_have_better(s->remotes, now) ? PATIENCE_US : PATIENCE_ONE_US;
+    bool others = slot_is_extra(s) || remotes_have_better(s->remotes, now);
+    uint64_t patience = others ? PATIENCE_US : PATIENCE_ONE_US;
 
     if (!s->trial->heard) {
         if (may_begin_unproven(s))
@@ -295,6 +339,8 @@ static struct tick next_look(const struct slot *s)
         t = s->dial_at;
     if (s->peer && s->aim == SLOT_CONTENT)
         t = tick_min(t, s->better_at);
+    if (s->peer && slot_is_extra(s))
+        t = tick_min(t, s->ends_at);
     if (s->peer && s->aim == SLOT_DOUBT)
         t = tick_min(tick_max(t, now), tick_add_ms(now, DOUBT_LOOK_MS));
     return t;
@@ -311,10 +357,25 @@ static void set_timer(struct slot *s)
         worker_set(w, &s->timer, t);
 }
 
+/* Nobody has needed it for a while. The server, if it is our kind, ends it as well. */
+static void end_extra(struct slot *s)
+{
+    struct peer *p = s->peer;
+
+    if (s->aim != SLOT_DOUBT)
+        smux_leave(session_smux(p->session));
+    drop_trial(s);
+    s->peer = NULL;
+    s->aim = SLOT_CONTENT;
+    peer_retire(p);
+}
+
 void slot_step(struct slot *s)
 {
     struct tick now = worker_of(s)->now;
 
+    if (s->peer && slot_is_extra(s) && !s->n_fds && !tick_before(now, s->ends_at))
+        end_extra(s);
     if (s->peer && s->aim == SLOT_DOUBT && !session_is_doubtful(s->peer->session, now))
         end_doubt(s);
     if (s->peer && s->aim == SLOT_CONTENT && !tick_before(now, s->better_at))
@@ -327,6 +388,7 @@ void slot_step(struct slot *s)
         adopt(s);
     if (s->peer && s->n_fds)
         hand_out(s);
+    slot_tell(s);
     set_timer(s);
 }
 
@@ -362,7 +424,7 @@ static void let_go(struct slot *s)
 
     s->peer = NULL;
     s->aim = SLOT_CONTENT;
-    s->again = true;
+    s->again = !slot_is_extra(s);
     s->dial_at = worker_of(s)->now;
     peer_retire(p);
 }
@@ -431,8 +493,25 @@ static void begin_doubt(struct slot *s)
     slot_step(s);
 }
 
+static void note_streams(struct slot *s)
+{
+    bool idle = !smux_streams(session_smux(s->peer->session));
+    struct tick ends = tick_min(s->ends_at, tick_add_ms(worker_of(s)->now, EXTRA_IDLE_MS));
+
+    slot_tell(s);
+    if (!idle)
+        ends = TICK_NEVER;
+    if (ends.us == s->ends_at.us)
+        return;
+    s->ends_at = ends;
+    if (slot_is_extra(s))
+        set_timer(s);
+}
+
 void slot_served(struct slot *s, struct peer *p)
 {
+    if (p == s->peer)
+        note_streams(s);
     if (p->heard && !p->proven) {
         p->proven = true;
         s->failures = 0;
@@ -478,7 +557,7 @@ void slot_cut_off(struct slot *s, struct peer *p)
     end_search_for_better(s);
     s->aim = SLOT_CONTENT;
     s->peer = NULL; /* its streams go on while segments pass, but it gets no new ones */
-    s->again = true;
+    s->again = !slot_is_extra(s);
     s->dial_at = worker_of(s)->now;
     peer_retire(p);
     slot_step(s);
@@ -503,9 +582,10 @@ void slot_lost(struct slot *s, struct peer *p)
     if (end)
         end_search_for_better(s);
     s->aim = SLOT_CONTENT;
+    slot_tell(s);
     if (!end)
         return;
-    s->again = true;
+    s->again = !slot_is_extra(s);
     if (end == SESSION_SILENT || end == SESSION_REFUSED || !p->heard)
         remotes_silent(s->remotes, &s->at, w->now, nonce_u32(&w->nonce));
     remotes_forget_names(s->remotes);

@@ -1,6 +1,7 @@
-/* daemon/slot.h - one of a client's `conn` places for a session: which server it leads to, what comes after it, and the local
+/* daemon/slot.h - one of a client's places for a session: which server it leads to, what comes after it, and the local
  * connections that wait for it. A session is never replaced before its successor has been answered (but for a client with a
- * single server and none yet: it begins without waiting). */
+ * single server and none yet: it begins without waiting). The places beyond `conn` are extra: a session there begins when a
+ * stream needs it and the server answers, else the stream goes elsewhere, and ends once it has been without streams for a while. */
 #ifndef DAEMON_SLOT_H
 #define DAEMON_SLOT_H
 
@@ -28,6 +29,7 @@ struct slot {
     struct tick dial_at;          /* not before */
     struct tick dialled, answered; /* the trial */
     struct tick better_at;        /* when to look for a preferred server */
+    struct tick ends_at;          /* of an extra session: when it has been without streams for long enough */
     uint32_t backoff_ms;
     unsigned failures;            /* in a row */
     struct tick since;            /* the oldest connection waits since then */
@@ -51,6 +53,9 @@ void slot_move(struct slot *to, struct slot *from);
 void slot_dissolve(struct slot *s, void (*take)(struct slot *s, int fd));
 /* A successor is to be looked for; the session it has goes on with its streams. */
 void slot_renew(struct slot *s);
+/* Tells who deals new streams what its session carries. */
+void slot_tell(const struct slot *s);
+bool slot_is_extra(const struct slot *s);
 
 /* Of a session in it: */
 void slot_served(struct slot *s, struct peer *p);  /* its turn is over; p may be gone afterwards */

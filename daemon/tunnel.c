@@ -600,12 +600,29 @@ void peer_gone(struct peer *p)
     free(p);
 }
 
+/* Nothing is left to do in it, and nothing new will come. NULL: it goes on. */
+static const char *why_over(const struct peer *p)
+{
+    const struct tunnel *t = p->tunnel;
+    struct smux *m = session_smux(p->session);
+    bool left = !t->client && smux_peer_leaves(m);
+
+    if (!(t->draining || p->retired || left) || smux_streams(m))
+        return NULL;
+    if (!session_is_drained(p->session) && !(t->client && p->retired && session_is_disowned(p->session)))
+        return NULL; /* a server that had our last word, and whose answer was lost, has ended it already */
+    if (t->draining)
+        return "its tunnel drains, and nothing is left to do";
+    return left ? "its client needs it no more" : "its streams are over, and it gets no more";
+}
+
 void peer_serve(struct peer *p)
 {
     struct tunnel *t = p->tunnel;
     struct worker *w = t->w;
     struct smux *m = session_smux(p->session);
     struct smux_stream *st;
+    const char *why;
     int r;
 
     if (fake_dial_waits(p)) /* its slot has an eye on it */
@@ -622,9 +639,9 @@ void peer_serve(struct peer *p)
         peer_close(p, session_end_text(p->session));
         return;
     }
-    if ((t->draining || p->retired) && !smux_streams(m) && session_is_drained(p->session)) {
-        peer_close(p, t->draining ? "its tunnel drains, and nothing is left to do"
-                                  : "its streams are over, and another has its place");
+    why = why_over(p);
+    if (why) {
+        peer_close(p, why);
         return;
     }
     diagnose_peer(p);

@@ -268,7 +268,7 @@ def test_the_next_server_takes_over_and_gives_back(
         peers.wait_for(
             "the session of the third ends with its stream",
             lambda: client.counters("t")["CurrEstab"] <= 2
-            and "another has its place" in client.log(),
+            and "it gets no more" in client.log(),
             20 * scale,
             0.2,
         )
