@@ -11,7 +11,7 @@
 
 #include <stddef.h>
 
-enum { DEAL_EXTRA = 3 };          /* so many: with one of its own, bulk, what lives long and what is new keep apart, and once more */
+enum { DEAL_EXTRA = 3 };          /* with one of its own: bulk, what lives long, and what is new; once more either of these */
 
 struct deal;
 

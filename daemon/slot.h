@@ -1,7 +1,7 @@
 /* daemon/slot.h - one of a client's places for a session: which server it leads to, what comes after it, and the local
  * connections that wait for it. A session is never replaced before its successor has been answered (but for a client with a
  * single server and none yet: it begins without waiting). The places beyond `conn` are extra: a session there begins when a
- * stream needs it and the server answers, else the stream goes elsewhere, and ends once it has been without streams for a while. */
+ * stream needs it and the server answers, else the stream goes elsewhere; it ends once it has been empty for a while. */
 #ifndef DAEMON_SLOT_H
 #define DAEMON_SLOT_H
 

@@ -102,7 +102,8 @@ def pair(
         target = on_way_out.enter_context(apps.Service(by_first_byte))
         if kind == "ours":
             opt.ours_only = {**slow, **(server or {})}
-            far = peers.start_ours("server", build, directory, opt, listen=to, target=target.address)
+            where = {"listen": to, "target": target.address}
+            far = peers.start_ours("server", build, directory, opt, **where)
         else:
             theirs = peers.Options(mode="fast", smuxver=2)
             far = peers.start_theirs("server", directory, theirs, listen=to, target=target.address)
@@ -117,8 +118,8 @@ def pair(
         except BaseException:
             print(near.tail(), far.tail())
             raise
-        far.stop()  # first: what it still has to say is heard
         near.stop()
+        far.check_log()  # it need not wait for the answers to what bulk left behind
 
 
 @pytest.mark.parametrize("down,workers", ((True, 1), (False, 2)))
