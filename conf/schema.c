@@ -169,7 +169,8 @@ const struct conf_key conf_keys[] = {
     {"peertimeout", IN_BOTH, &conf_uint, P(peertimeout), 3, 3600, BOTH("10"), NULL, LIVE,
      "seconds of silence, with probes unanswered, after which the other end is gone"},
     {"conn", IN_CLIENT, &conf_uint, P(conn), 1, 65535, {NULL, "1"}, NULL, LIVE,
-     "sessions to spread connections over"},
+     "sessions to spread connections over. Mode auto: up to 3 more come and go by themselves, so that interactive streams "
+     "and bulk keep apart; else connections take turns"},
     {"autoexpire", IN_CLIENT, &conf_uint, P(autoexpire), 0, YEAR_S, {NULL, "0"}, NULL, NEW,
      "seconds after which a session gets no new streams; 0 = never"},
     {"scavengettl", IN_CLIENT, &conf_uint, P(scavengettl), 0, YEAR_S, {NULL, "600"}, NULL, NEW,
