@@ -3,6 +3,7 @@
 #include "conf/ctl_proto.h"
 
 #include "core/base/err.h"
+#include "core/base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -144,6 +145,18 @@ void ctl_request_fini(struct ctl_request *rq)
 
 /* ---- answers ---- */
 
+json_t *ctl_text(const char *text)
+{
+    char *clean = text ? strdup(text) : NULL;
+    json_t *o;
+
+    if (clean)
+        utf8_clean(clean);
+    o = clean ? json_string(clean) : NULL;
+    free(clean);
+    return o;
+}
+
 /* Takes o. */
 static int emit_line(json_t *o, ctl_emit_fn *emit, void *ctx)
 {
@@ -178,8 +191,8 @@ int ctl_answer(const struct ctl_request *rq, json_t *data, bool more, ctl_emit_f
 
 int ctl_answer_error(const struct ctl_request *rq, enum ctl_code code, const char *text, ctl_emit_fn *emit, void *ctx)
 {
-    return emit_line(json_pack("{si so sb s{ss ss}}", "v", CTL_VERSION, "id", id_of(rq), "ok", 0, "error", "code",
-                               ctl_code_name(code), "text", text),
+    return emit_line(json_pack("{si so sb s{ss so}}", "v", CTL_VERSION, "id", id_of(rq), "ok", 0, "error", "code",
+                               ctl_code_name(code), "text", ctl_text(text)),
                      emit, ctx);
 }
 

@@ -62,6 +62,9 @@ struct ctl_request {
 int ctl_request_parse(struct ctl_request *rq, struct bytes line);
 void ctl_request_fini(struct ctl_request *rq);
 
+/* Text from outside as a JSON string: see utf8_clean(). NULL in, or out of memory: NULL. */
+json_t *ctl_text(const char *text);
+
 /* Called with each line of an answer, LF included. 0, -errno: stop, and pass it on. */
 typedef int ctl_emit_fn(void *ctx, struct bytes line);
 

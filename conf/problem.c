@@ -1,6 +1,8 @@
 /* conf/problem.c - what is wrong with a configuration, collected for people. */
 #include "conf/draft.h"
 
+#include "core/base/utf8.h"
+
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +51,8 @@ void conf_problem_add(struct conf_problems *ps, bool warning, struct place at, c
         (at.line ? asprintf(&text, "%s:%u: %s", at.file, at.line, what) : asprintf(&text, "%s: %s", at.file, what)) < 0)
         text = NULL;
     free(what);
+    if (text)
+        utf8_clean(text); /* of names, paths and values, whatever they are: it goes to terminals and into JSON */
     store(ps, warning, text);
 }
 

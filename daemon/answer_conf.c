@@ -40,7 +40,7 @@ static json_t *warnings_json(const struct conf_problems *ps)
 
     for (unsigned i = 0; i < ps->n; i++)
         if (ps->v[i].warning)
-            json_array_append_new(v, json_string(ps->v[i].text));
+            json_array_append_new(v, ctl_text(ps->v[i].text));
     return v;
 }
 
@@ -125,12 +125,12 @@ json_t *answer_conf_json(const struct answers *a)
 {
     const struct reload_result *r = reload_last(a->p.reload);
     int64_t age = (int64_t)time(NULL) - r->when_s;
-    json_t *o =
-        json_pack("{ss sb ss sI so so}", "file", reload_file(a->p.reload), "ok", r->ok, "cause", r->cause, "age_s",
-                  (json_int_t)MAX(age, 0), "restart", restart_json(r), "warnings", warnings_json(&r->problems));
+    json_t *o = json_pack("{so sb ss sI so so}", "file", ctl_text(reload_file(a->p.reload)), "ok", r->ok, "cause",
+                          r->cause, "age_s", (json_int_t)MAX(age, 0), "restart", restart_json(r), "warnings",
+                          warnings_json(&r->problems));
 
     if (r->error)
-        json_object_set_new(o, "error", json_string(r->error));
+        json_object_set_new(o, "error", ctl_text(r->error));
     return o;
 }
 
@@ -141,7 +141,7 @@ json_t *answer_overrides_json(const struct answers *a)
     json_t *list = json_array();
 
     for (unsigned i = 0; i < n; i++)
-        json_array_append_new(list, json_pack("{ss? ss ss ss?}", "profile", v[i].profile, "key", v[i].key, "value",
-                                              v[i].value, "why", v[i].why));
+        json_array_append_new(list, json_pack("{ss? ss ss so?}", "profile", v[i].profile, "key", v[i].key, "value",
+                                              v[i].value, "why", ctl_text(v[i].why)));
     return list;
 }

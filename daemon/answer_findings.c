@@ -35,9 +35,9 @@ static json_t *finding_json(const struct finding *f, const struct conf_profile *
     char text[384];
 
     finding_text(f, c, text, sizeof text);
-    return json_pack("{ss ss sI sI sI ss}", "kind", finding_name(f->kind), "from", net_addr_text(&f->from), "count",
+    return json_pack("{ss ss sI sI sI so}", "kind", finding_name(f->kind), "from", net_addr_text(&f->from), "count",
                      (json_int_t)f->count, "first_s", (json_int_t)(tick_since_us(now, f->first) / 1000000), "last_s",
-                     (json_int_t)(tick_since_us(now, f->last) / 1000000), "text", text);
+                     (json_int_t)(tick_since_us(now, f->last) / 1000000), "text", ctl_text(text));
 }
 
 json_t *answer_findings(const struct answers *a, int64_t tunnel, struct tick now)

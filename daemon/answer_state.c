@@ -45,7 +45,7 @@ static json_t *address_json(const struct addr_text *a)
     char text[320];
 
     addr_text_print(a, text, sizeof text);
-    return json_string(text);
+    return ctl_text(text);
 }
 
 /* Where a profile leads: of several servers all, as they are configured. */
@@ -60,7 +60,7 @@ static json_t *far_json(const struct conf_profile *p)
         n += (size_t)snprintf(text + n, sizeof text - n, "%s", i ? ", " : "");
         n += (size_t)addr_text_print(&p->remoteaddr[i], text + n, sizeof text - n);
     }
-    return json_string(text);
+    return ctl_text(text);
 }
 
 static json_t *profile_json(const struct answers *a, int64_t tunnel, struct tick now)
@@ -183,7 +183,7 @@ static json_t *trouble_json(const struct trouble *t, struct tick now)
     json_t *o = json_object();
 
     if (*t->dial && tick_since_us(now, t->dialled) / 1000000 <= RECENT_S)
-        json_object_set_new(o, "dial", json_pack("{ss so}", "why", t->dial, "age_s", age(t->dialled, now)));
+        json_object_set_new(o, "dial", json_pack("{so so}", "why", ctl_text(t->dial), "age_s", age(t->dialled, now)));
     if (t->send_err && tick_since_us(now, t->sent) / 1000000 <= RECENT_S)
         json_object_set_new(o, "send",
                             json_pack("{ss sb so}", "why", strerror(-t->send_err), "too_big", t->send_err == -EMSGSIZE,
@@ -261,7 +261,7 @@ static void finish_doctor(struct answers *a, struct ask *k, struct tick now)
     if (data)
         answer_completeness(a, k, data);
     if (data && reload_last(a->p.reload)->error)
-        json_object_set_new(data, "conf_error", json_string(reload_last(a->p.reload)->error));
+        json_object_set_new(data, "conf_error", ctl_text(reload_last(a->p.reload)->error));
     answer_rows(&k->q, data, "tunnels");
 }
 

@@ -46,5 +46,5 @@ json_t *answer_upgrade_json(const struct answers *a)
 
     if (!r->when_s || r->ok)
         return json_null();
-    return json_pack("{sI ss}", "when", (json_int_t)r->when_s, "error", r->error);
+    return json_pack("{sI so}", "when", (json_int_t)r->when_s, "error", ctl_text(r->error));
 }

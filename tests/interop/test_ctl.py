@@ -295,6 +295,22 @@ def test_reload(build: Path, tmp_path: Path) -> None:
             assert p.data("status")["conf"]["ok"]
 
 
+def test_text_that_is_no_text(build: Path, tmp_path: Path) -> None:
+    """Stray bytes in values, names and paths come back as question marks, never as no answer."""
+    with pair(build, tmp_path, "127.0.0.1:1") as p:
+        good = p.daemon.conf_path.read_bytes()
+        for line in (b"pacing = \xff\n", b"\xfe\xc3\x28 = 1\n", b"[server \xff]\n"):
+            p.daemon.conf_path.write_bytes(good + line)
+            done = p.run("reload")
+            assert done.returncode == 1 and "?" in done.stderr, done
+            conf = p.data("status")["conf"]
+            assert not conf["ok"] and "?" in conf["error"], conf
+            assert p.run("status").returncode == 0 and p.run("doctor").returncode in (0, 1)
+        p.daemon.conf_path.write_bytes(good.replace(b"127.0.0.1:1\n", b"/tmp/\xff\xc3.sock\n"))
+        assert p.run("reload").returncode == 0
+        assert [x["to"] for x in p.data("status")["profiles"]][0] == "/tmp/??.sock"
+
+
 def test_set(build: Path, tmp_path: Path) -> None:
     with apps.Service(apps.echo) as target, pair(build, tmp_path, target.address) as p:
         with apps.connect(p.port, 20) as s:

@@ -2,6 +2,7 @@
 #include "core/base/buf.h"
 #include "core/base/err.h"
 #include "core/base/tick.h"
+#include "core/base/utf8.h"
 #include "core/base/wire.h"
 
 #include "tests/support/vectors.h"
@@ -595,6 +596,37 @@ static void test_auto(void **state)
     assert_int_equal(freed, 1);
 }
 
+static const struct {
+    const char *in, *want;
+} texts[] = {
+    {"", ""},
+    {"plain, ~", "plain, ~"},
+    {"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"},
+    {"a\tb\x1b[1m\x7f", "a?b?[1m?"},
+    {"\xff\xfe\x80", "???"},
+    {"\xc3", "?"}, /* cut */
+    {"\xe2\x82", "??"},
+    {"\xf0\x9f\x98", "???"},
+    {"\xc3x", "?x"},
+    {"\xc0\xaf\xe0\x80\xaf", "?????"}, /* longer than they need be */
+    {"\xed\xa0\x80", "???"}, /* half of a pair */
+    {"\xf4\x90\x80\x80\xf8\x88\x80\x80\x80", "?????????"}, /* beyond the last */
+    {"\xc2\x9b", "??"}, /* a control character of two bytes */
+    {"\xc2\xa0\xef\xbf\xbf", "\xc2\xa0\xef\xbf\xbf"},
+};
+
+static void test_utf8(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < LEN(texts); i++) {
+        char *s = strdup(texts[i].in);
+
+        utf8_clean(s);
+        assert_string_equal(s, texts[i].want);
+        free(s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -611,6 +643,7 @@ int main(void)
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_err),
         cmocka_unit_test(test_auto),
+        cmocka_unit_test(test_utf8),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
