@@ -183,12 +183,16 @@ bool answer_ask(struct answers *a, struct ctl_query *q, const struct mail_list *
     k->used = true;
     k->number = letter.ask = a->next++;
     k->q = *q;
+    k->kind = m->kind;
+    k->paged = m->max;
     k->tunnel = m->tunnel;
     k->session = m->session;
     k->finish = finish;
     k->until = tick_add_us(now, WAIT_US);
-    letter.max = MAX(ANSWER_ROWS / sh->n_workers, 1u);
+    letter.max = MAX((m->max ? m->max : ANSWER_ROWS) / sh->n_workers, 1u);
     for (unsigned i = 0; i < sh->n_workers; i++) {
+        if (m->later && !answer_page_after(q, i, &letter.after)) /* all of its rows were on pages before */
+            continue;
         k->missing++; /* a letter that finds no room is one that is not answered */
         post_put(sh->post, sh->n_workers, i, MAIL_LIST, bytes_of(&letter, sizeof letter), bytes_of(NULL, 0));
     }
@@ -197,12 +201,15 @@ bool answer_ask(struct answers *a, struct ctl_query *q, const struct mail_list *
 
 void answer_completeness(const struct answers *a, const struct ask *k, json_t *data)
 {
+    json_t *next = k->paged ? answer_page_next(a, k) : NULL;
     bool more = false;
 
     for (unsigned i = 0; i < a->p.sh->n_workers; i++)
         more |= k->lists[i].more;
     json_object_set_new(data, "complete", json_boolean(!k->missing));
     json_object_set_new(data, "truncated", json_boolean(more));
+    if (next)
+        json_object_set_new(data, "next", next);
 }
 
 const void *answer_row(const struct answers *a, const struct ask *k, size_t size, struct row_at *at)

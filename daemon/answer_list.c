@@ -154,7 +154,8 @@ bool answer_sessions(struct answers *a, struct ctl_query *q, struct tick now)
 {
     struct mail_list m = {.kind = LIST_SESSIONS, .session = LIST_ALL};
 
-    return !answer_arg_tunnel(a, q, &m.tunnel) || !answer_ask(a, q, &m, finish_sessions, now);
+    return !answer_arg_tunnel(a, q, &m.tunnel) || !answer_arg_page(a, q, &m) ||
+           !answer_ask(a, q, &m, finish_sessions, now);
 }
 
 static void finish_streams(struct answers *a, struct ask *k, struct tick now)
@@ -173,7 +174,7 @@ bool answer_streams(struct answers *a, struct ctl_query *q, struct tick now)
 {
     struct mail_list m = {.kind = LIST_STREAMS};
 
-    return !answer_arg_tunnel(a, q, &m.tunnel) || !answer_arg_session(q, &m.session) ||
+    return !answer_arg_tunnel(a, q, &m.tunnel) || !answer_arg_session(q, &m.session) || !answer_arg_page(a, q, &m) ||
            !answer_ask(a, q, &m, finish_streams, now);
 }
 

@@ -23,6 +23,8 @@ struct ask {                      /* a request that waits for the workers */
     uint64_t number;
     struct ctl_query q;
     int64_t tunnel, session;      /* as in mail_list */
+    enum list_kind kind;
+    bool paged;                   /* it may be asked for more */
     answer_finish_fn *finish;     /* answers q */
     unsigned missing;             /* workers that have not answered */
     struct tick until;
@@ -60,11 +62,19 @@ bool answer_arg_tunnel(struct answers *a, struct ctl_query *q, int64_t *tunnel);
 bool answer_arg_session(struct ctl_query *q, int64_t *session);
 void answer_session_text(uint64_t id, char out[32]);
 
+/* The arguments of a page, `limit` and `after`, into m. False: they are wrong (answered). */
+bool answer_arg_page(const struct answers *a, struct ctl_query *q, struct mail_list *m);
+
+/* Where the worker goes on. False: it has said all. */
+bool answer_page_after(const struct ctl_query *q, unsigned worker, struct list_place *p);
+/* Where the next page begins; NULL: there is none. */
+json_t *answer_page_next(const struct answers *a, const struct ask *k);
+
 /* Asks the workers, and has `finish` answer when they all have, or the wait is over. False: answered (busy); q is still the
  * caller's. */
 bool answer_ask(struct answers *a, struct ctl_query *q, const struct mail_list *m, answer_finish_fn *finish,
                 struct tick now);
-/* Whether all workers answered, and everything was listed, into data. */
+/* Whether all workers answered, and everything was listed, into data; of a page also where the next begins. */
 void answer_completeness(const struct answers *a, const struct ask *k, json_t *data);
 /* The next row of the answers; NULL: no more. Zeroed *at starts; at->worker is its worker. */
 struct row_at {

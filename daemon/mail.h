@@ -54,11 +54,18 @@ enum list_kind {                  /* what main asks for, and the rows of the ans
 
 enum { LIST_ALL = -1 };
 
+struct list_place {               /* of a row in a worker's list: rows come in ascending order of these, first to last member */
+    uint64_t tunnel;              /* slot */
+    uint64_t peer, relay;         /* numbers that grow; relay 0: none is meant */
+};
+
 struct mail_list {
     uint64_t ask;                 /* comes back in the answer */
     enum list_kind kind;
     uint32_t max;                 /* rows at most */
     int64_t tunnel, session;      /* only of this one, or LIST_ALL */
+    bool later;                   /* of sessions and streams: only those behind ... */
+    struct list_place after;
 };
 
 struct mail_listed {

@@ -25,6 +25,7 @@ struct relay {
     struct timer timer; /* dialtimeout, or another attempt before it; then closewait */
     struct list node; /* in peer->relays */
     struct peer *peer;
+    uint64_t serial; /* as in relay_info */
     struct smux_stream *st; /* NULL: over, waiting for IO_GONE */
     struct list waiting; /* in tunnel->waiting while the target's name is resolved */
     unsigned tried; /* addresses of the target */
@@ -102,6 +103,7 @@ static struct relay *relay_new(struct peer *p, struct smux_stream *st)
     list_init(&r->node);
     list_init(&r->waiting);
     list_push(&p->relays, &r->node);
+    r->serial = ++p->tunnel->w->last_relay;
     p->tunnel->w->n_relays++;
     stat_add(&p->tunnel->stats->streams_opened, 1);
     stat_add(&p->tunnel->stats->streams_now, 1);
@@ -516,6 +518,7 @@ void relay_list(struct peer *p, relay_tell_fn *tell, void *ctx)
     LIST_EACH(r, &p->relays, struct relay, node) {
         const struct relay_info i = {
             .id = smux_stream_id(r->st),
+            .serial = r->serial,
             .fd = r->src.fd,
             .state = state_text(r),
             .age_ms = tick_since_us(worker_of(r)->now, r->since) / 1000,

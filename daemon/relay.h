@@ -25,13 +25,14 @@ struct tick relay_oldest(const struct peer *p);       /* when the oldest of p's 
 
 struct relay_info {               /* for people */
     uint32_t id;                  /* of the stream */
+    uint64_t serial;              /* grows within a worker; not 0 */
     int fd;                       /* of the connection; -1: none now */
     const char *state;            /* a constant */
     uint64_t age_ms, in_bytes, out_bytes; /* into the connection; out of it */
     uint64_t readable, queued;    /* bytes that wait for either way */
 };
 typedef void relay_tell_fn(void *ctx, const struct relay_info *i, struct peer *p);
-/* Tells of every stream of p. */
+/* Tells of every stream of p, in the order of their serials. */
 void relay_list(struct peer *p, relay_tell_fn *tell, void *ctx);
 
 #endif

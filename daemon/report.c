@@ -51,9 +51,27 @@ static uint64_t session_id(const struct peer *p)
     return (uint64_t)p->tunnel->w->id << 48 | p->id;
 }
 
+static struct list_place place_of(const struct peer *p, uint64_t relay)
+{
+    return (struct list_place){(uint32_t)p->tunnel->id, p->id, relay};
+}
+
+/* It is not on a page before. */
+static bool is_later(const struct mail_list *m, const struct list_place *x)
+{
+    const struct list_place *y = &m->after;
+
+    if (!m->later || x->tunnel != y->tunnel)
+        return !m->later || x->tunnel > y->tunnel;
+    return x->peer != y->peer ? x->peer > y->peer : x->relay > y->relay;
+}
+
+/* Of the last peer of a page, streams may be left. */
 static bool wanted(const struct mail_list *m, const struct peer *p)
 {
-    return m->session == LIST_ALL || m->session == (int64_t)session_id(p);
+    const struct list_place place = place_of(p, m->kind == LIST_STREAMS ? UINT64_MAX : 0);
+
+    return (m->session == LIST_ALL || m->session == (int64_t)session_id(p)) && is_later(m, &place);
 }
 
 static const char *state_of(const struct peer *p)
@@ -74,6 +92,7 @@ static void add_session(struct rows *r, struct peer *p)
 
     if (!row)
         return;
+    row->place = place_of(p, 0);
     row->id = session_id(p);
     row->tunnel = (int64_t)t->id;
     row->remote = p->remote;
@@ -83,11 +102,14 @@ static void add_session(struct rows *r, struct peer *p)
 
 static void add_stream(void *rows, const struct relay_info *i, struct peer *p)
 {
-    struct stream_row *row = add(rows);
+    const struct list_place place = place_of(p, i->serial);
+    struct rows *r = rows;
+    struct stream_row *row = is_later(r->m, &place) ? add(r) : NULL;
 
     if (!row)
         return;
     *row = (struct stream_row){
+        .place = place,
         .session = session_id(p),
         .tunnel = (int64_t)p->tunnel->id,
         .id = i->id,

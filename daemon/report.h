@@ -5,6 +5,7 @@
 #include "daemon/tunnel.h"
 
 struct session_row {
+    struct list_place place;
     uint64_t id;
     int64_t tunnel;
     struct sockaddr_any remote;
@@ -13,6 +14,7 @@ struct session_row {
 };
 
 struct stream_row {
+    struct list_place place;
     uint64_t session;
     int64_t tunnel;
     uint32_t id;

@@ -113,6 +113,7 @@ struct worker {
     struct list leaving, closing; /* tunnels of removed profiles; those of which something is still open */
     bool look_leaving;            /* one of the former may be over */
     uint64_t next_peer;           /* id of the next session */
+    uint64_t last_relay;          /* serial of the newest local connection */
     unsigned n_peers, n_relays;   /* sessions, local connections */
     unsigned n_srcs;              /* descriptors not yet IO_GONE */
     uint8_t *scratch;             /* a copy of a run for a second key; on demand */

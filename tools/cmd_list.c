@@ -18,7 +18,7 @@ static bool is_session(const char *text)
 static int list(const struct ctl *c, const char *cmd, json_t *args, const struct ctl_column *cols, const char *none)
 {
     json_t *data;
-    int r = ctl_call(c, cmd, args, &data);
+    int r = ctl_call_all(c, cmd, args, &data);
 
     if (r)
         return r;
@@ -89,7 +89,7 @@ int cmd_show(const struct ctl *c, int argc, char **argv)
     if (r)
         json_decref(two);
     else
-        r = ctl_call(c, "streams", two, &streams);
+        r = ctl_call_all(c, "streams", two, &streams);
     if (!r && c->json) {
         json_object_set(data, "streams", json_object_get(streams, "streams"));
         ctl_print_json(data);

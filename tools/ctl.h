@@ -27,6 +27,8 @@ struct ctl {
 /* Asks the daemon and waits for the whole answer. Takes args (NULL: none). CTL_EXIT_DONE: *data is the caller's; else what
  * went wrong has been said on standard error. */
 int ctl_call(const struct ctl *c, const char *cmd, json_t *args, json_t **data);
+/* The same for a list, page by page, as one. */
+int ctl_call_all(const struct ctl *c, const char *cmd, json_t *args, json_t **data);
 /* Prints data as JSON. */
 void ctl_print_json(const json_t *data);
 /* One string argument as args for ctl_call(): value NULL: none. False: not UTF-8 (said). */

@@ -193,6 +193,43 @@ int ctl_call(const struct ctl *c, const char *cmd, json_t *args, json_t **data)
     return r;
 }
 
+/* Takes the mark of where the next page begins out of `page`, and into args. False: there is none, or it leads nowhere. */
+static bool turn(json_t *args, json_t *page)
+{
+    json_t *next = json_incref(json_object_get(page, "next"));
+    bool on = next && !json_equal(next, json_object_get(args, "after")) && !json_object_set(args, "after", next);
+
+    json_object_del(page, "next");
+    json_decref(next);
+    return on;
+}
+
+int ctl_call_all(const struct ctl *c, const char *cmd, json_t *args, json_t **data)
+{
+    json_t *own = args ? args : json_object(), *got = json_object(), *page;
+    bool whole = true, on;
+    int r;
+
+    do {
+        page = NULL;
+        r = ctl_call(c, cmd, json_deep_copy(own), &page);
+        on = !r && turn(own, page);
+        whole = whole && !r && !json_is_false(json_object_get(page, "complete"));
+        if (!r && ctl_merge(got, page))
+            r = unreached("answer", strerror(ENOMEM));
+        if (!r && !whole)
+            json_object_set_new(got, "complete", json_false());
+        if (page)
+            json_decref(page);
+    } while (!r && on);
+    json_decref(own);
+    if (r)
+        json_decref(got);
+    else
+        *data = got;
+    return r;
+}
+
 bool ctl_args(json_t **args, const char *name, const char *value)
 {
     if (!value)

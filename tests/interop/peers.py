@@ -247,12 +247,12 @@ class Daemon(Process):
             env={**os.environ, **SANITIZER_ENV},
         )
 
-    def request(self, command: str) -> dict[str, Any]:
+    def request(self, command: str, **args: Any) -> dict[str, Any]:
         """What the control socket answers, whatever kcptunctl makes of it."""
         with socket.socket(socket.AF_UNIX) as s, s.makefile("rw") as lines:
             s.settimeout(20)
             s.connect(str(self.control))
-            lines.write(json.dumps({"v": 1, "id": 1, "cmd": command}) + "\n")
+            lines.write(json.dumps({"v": 1, "id": 1, "cmd": command, "args": args}) + "\n")
             lines.flush()
             answer = json.loads(lines.readline())
         if not answer["ok"] or answer["more"]:

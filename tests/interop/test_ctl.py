@@ -176,17 +176,88 @@ def test_lists(build: Path, tmp_path: Path) -> None:
             assert done.returncode == 1 and "(bad-args)" in done.stderr, bad
 
 
-def test_long_lists_are_cut(build: Path, tmp_path: Path) -> None:
-    """More streams than an answer holds: it says so, and what it lists is whole."""
+def pages(p: Pair, what: str, **args: Any) -> Iterator[list[dict[str, Any]]]:
+    """The rows of each page."""
+    answer = p.daemon.request(what, **args)
+    while "next" in answer:
+        assert answer["truncated"] and answer["complete"] and answer[what]
+        yield answer[what]
+        answer = p.daemon.request(what, **{**args, "after": answer["next"]})
+    assert not answer["truncated"]
+    yield answer[what]
+
+
+def test_long_lists(build: Path, tmp_path: Path) -> None:
+    """More streams than an answer holds: each page is whole and bounded, kcptunctl has them all,
+    and what goes meanwhile moves nothing."""
     with apps.Service(apps.echo) as target:
         with pair(build, tmp_path, target.address) as p:
             streams = [apps.connect(p.port, 20) for _ in range(2100)]
             counters = p.daemon.counters
             peers.wait_for("streams", lambda: counters("s")["StreamsNow"] == 2100, 60)
-            answer = p.data("streams")  # of 4200, all of one session and so of one worker each
-            assert answer["truncated"] and len(answer["streams"]) <= 4096
-            assert all(x["state"] in ("open", "connecting") for x in answer["streams"])
-            assert "name a profile" in p.run("streams").stdout
+
+            def names(rows: list[dict[str, Any]]) -> list[tuple[str, int]]:
+                assert all(x["state"] in ("open", "connecting") for x in rows)
+                return [(x["session"], x["id"]) for x in rows]
+
+            everyone = names(p.data("streams")["streams"])
+            assert len(everyone) == len(set(everyone)) == 4200
+            assert not p.data("streams")["truncated"]
+            assert p.run("streams").stdout.count("\n") == 4201
+            found = list(pages(p, "streams"))
+            assert len(found) > 1 and max(map(len, found)) <= 4096
+            assert sorted(name for rows in found for name in names(rows)) == sorted(everyone)
+            seen: list[tuple[str, int]] = []
+            for i, rows in enumerate(pages(p, "streams", limit=700, profile="c")):
+                assert len(rows) <= 700
+                seen += names(rows)
+                if i == 1:
+                    for s in streams[:50]:
+                        s.close()
+                    peers.wait_for("ends", lambda: counters("c")["StreamsNow"] <= 2050, 30)
+            assert len(seen) == len(set(seen)) and 2050 <= len(seen) <= 2100
+            for s in streams[50:]:
+                s.close()
+
+
+def test_pages(build: Path, tmp_path: Path) -> None:
+    """Sessions one by one; what is no limit and no mark."""
+    with apps.Service(apps.echo) as target:
+        with pair(build, tmp_path, target.address) as p:
+            conf = p.daemon.conf_path.read_text()
+            p.daemon.conf_path.write_text(conf + "conn = 5\n")
+            assert p.run("reload").returncode == 0
+            streams = [apps.connect(p.port, 20) for _ in range(5)]
+            for s in streams:
+                apps.ask(s)
+            everyone = sorted(x["id"] for x in p.data("sessions")["sessions"])
+            assert len(everyone) == 10
+            for limit in (1, 3, 20):
+                found = list(pages(p, "sessions", limit=limit))
+                assert all(len(rows) <= max(limit, 2) for rows in found)
+                assert sorted(x["id"] for rows in found for x in rows) == everyone
+            one = p.daemon.request("sessions", limit=1)
+            assert sum(mark is not None for mark in one["next"]) == 2
+            none = p.daemon.request("sessions", after=[None, None])
+            assert none["sessions"] == [] and none["complete"] and "next" not in none
+            far = p.daemon.request("sessions", after=[[2**62, 0, 0], [0, 2**63 - 1, 0]])
+            assert len(far["sessions"]) < 10
+            for bad in (
+                {"limit": 0},
+                {"limit": 4097},
+                {"limit": "9"},
+                {"limit": -1},
+                {"after": []},
+                {"after": {}},
+                {"after": "x"},
+                {"after": [None]},
+                {"after": [None, [1, 2]]},
+                {"after": [None, [1, 2, -3]]},
+                {"after": [None, [1, 2, "3"]]},
+                {"after": [None, None, None]},
+            ):
+                with pytest.raises(peers.Failed, match="bad-args"):
+                    p.daemon.request("streams", **bad)
             for s in streams:
                 s.close()
 
@@ -299,13 +370,13 @@ def test_text_that_is_no_text(build: Path, tmp_path: Path) -> None:
     """Stray bytes in values, names and paths come back as question marks, never as no answer."""
     with pair(build, tmp_path, "127.0.0.1:1") as p:
         good = p.daemon.conf_path.read_bytes()
-        for line in (b"pacing = \xff\n", b"\xfe\xc3\x28 = 1\n", b"[server \xff]\n"):
+        for line in (b"pacing = \xff\n", b"[server \xff]\n"):
             p.daemon.conf_path.write_bytes(good + line)
             done = p.run("reload")
             assert done.returncode == 1 and "?" in done.stderr, done
             conf = p.data("status")["conf"]
             assert not conf["ok"] and "?" in conf["error"], conf
-            assert p.run("status").returncode == 0 and p.run("doctor").returncode in (0, 1)
+            assert p.run("status").returncode == 0 and "?" in p.run("doctor").stdout
         p.daemon.conf_path.write_bytes(good.replace(b"127.0.0.1:1\n", b"/tmp/\xff\xc3.sock\n"))
         assert p.run("reload").returncode == 0
         assert [x["to"] for x in p.data("status")["profiles"]][0] == "/tmp/??.sock"
