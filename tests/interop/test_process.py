@@ -236,6 +236,50 @@ def test_address_in_use(build: Path, tmp_path: Path, kind: int) -> None:
 # --- profiles, pools, limits
 
 
+def test_ten_thousand_profiles(build: Path, tmp_path: Path) -> None:
+    """They check, and print as what checks again; one address among them that is there twice is
+    found. How long that takes is looked at by tests/unit/test_conf_work.c."""
+
+    def check(text: str, *more: str) -> subprocess.CompletedProcess[str]:
+        conf = tmp_path / "many.ini"
+        conf.touch(0o600)
+        conf.write_text(text)
+        argv = [build / "daemon/kcptund", "-c", conf, *more]
+        return subprocess.run(
+            argv, capture_output=True, text=True, check=False, env=peers.SANITIZER_ENV
+        )
+
+    def section(i: int, port: int) -> str:
+        return f"[server p{i}]\nlisten = :{port}\ntarget = 127.0.0.1:1\nkey = k{i % 7}\n"
+
+    text = "".join(section(i, 1000 + i) for i in range(10000))
+    done = check(text, "-t")
+    assert done.returncode == 0 and "OK, 10000 tunnels" in done.stdout, done.stdout + done.stderr
+    printed = check(text, "-T", "--show-secrets")
+    assert printed.returncode == 0 and printed.stdout.count("[server p") == 10000
+    again = check(printed.stdout, "-t")
+    assert again.returncode == 0 and "OK, 10000 tunnels" in again.stdout
+    done = check(text + section(10000, 1000 + 4711), "-t")
+    assert done.returncode == EX_CONFIG and "p4711" in done.stderr + done.stdout
+
+
+def test_a_line_without_end(build: Path, tmp_path: Path) -> None:
+    """A megabyte of it in a file that is read anew: a clear answer, and everything as it was."""
+    with apps.Service(apps.echo) as target:
+        sections, port = one_pair(target.address)
+        sections["global"] = {"watch": False}
+        daemon = peers.Daemon(build, tmp_path, "both", sections)
+        with apps.connect(port, 20) as s:
+            apps.ask(s)
+            good = daemon.conf_path.read_text()
+            daemon.conf_path.write_text(good + "quiet = " + "x" * (1 << 20) + "\n")
+            done = daemon.ctl("reload")
+            assert done.returncode == 1 and len(done.stderr) < 1000, len(done.stderr)
+            assert f":{good.count(chr(10)) + 1}: line too long; accepted: up to 65536" in done.stderr
+            apps.ask(s)
+        daemon.stop()
+
+
 def test_many_profiles_in_one_daemon(build: Path, tmp_path: Path) -> None:
     """Twenty tunnels with different ciphers in one process; each leads to its own target."""
     ciphers = (
