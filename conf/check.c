@@ -99,9 +99,6 @@ void conf_check_profile(const struct conf_profile *p, const struct draft *d, str
         check_path(&p->target, "target", d, ps);
         return;
     }
-    if (!p->smuxver)
-        conf_problem_add(ps, false, conf_draft_place(d, "smuxver", IN_BOTH),
-                         "smuxver: auto is for servers, since the client speaks first; accepted: 1 2");
     check_path(&p->localaddr, "localaddr", d, ps);
     if (p->autoexpire && p->scavengettl > p->autoexpire)
         conf_problem_add(ps, true, place_of(d, "scavengettl", "autoexpire"),

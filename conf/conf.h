@@ -48,7 +48,7 @@ struct conf_profile {
     uint32_t mtu, sndwnd, rcvwnd, datashard, parityshard, paritysend, dscp;
     bool nocomp, acknodelay, quiet, qpp, tcp;
     uint32_t qppcount, qppgeneration;
-    uint32_t smuxver;                        /* 1, 2; 0 (server): auto */
+    uint32_t smuxver;                        /* 1, 2; 0: auto */
     uint32_t smuxbuf, streambuf, framesize, sockbuf;
     uint32_t keepalive, closewait, dialtimeout; /* seconds */
     uint32_t peertimeout;                    /* seconds of silence, probes unanswered, after which a peer is gone */

@@ -77,8 +77,9 @@ const struct kopt kopts[] = {
     {"nc", NULL, "nc", IS_INT, EITHER, BOTH("0"), "nc", BY_HAND, "mode manual: no congestion window"},
     {"sockbuf", NULL, "sockbuf", IS_INT, EITHER, BOTH("4194304"), "sockbuf", CLAMPED,
      "bytes of the UDP socket's buffers"},
-    {"smuxver", NULL, "smuxver", IS_INT, EITHER, {"auto", "2"}, "smuxver", 0,
-     "multiplexer version, 1 or 2, the same at both ends; a server without it takes that of each client"},
+    {"smuxver", NULL, "smuxver", IS_INT, EITHER, BOTH("auto"), "smuxver", 0,
+     "multiplexer version, 1 or 2, the same at both ends; without it a server takes that of each client, and a client "
+     "begins with 2 and goes on with 1 where a server drops that"},
     {"smuxbuf", NULL, "smuxbuf", IS_INT, EITHER, BOTH("4194304"), "smuxbuf", KOPT_HIGH,
      "bytes a session may hold for slow readers"},
     {"framesize", NULL, "framesize", IS_INT, EITHER, BOTH("8192"), "framesize", 0,

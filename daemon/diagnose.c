@@ -2,6 +2,7 @@
 #include "daemon/diagnose.h"
 
 #include "daemon/findings.h"
+#include "daemon/log.h"
 
 #include <stddef.h>
 
@@ -12,7 +13,7 @@ static bool note(struct tunnel *t, const struct sockaddr_any *from, enum finding
 {
     struct finding f = {.kind = kind, .from = *from, .count = count, .last = t->w->now};
 
-    if (kind == FINDING_SMUXVER) {
+    if (kind == FINDING_SMUXVER || kind == FINDING_DROPPED || kind == FINDING_NOTHING) {
         f.detail[0] = sight->smux_ver;
     } else if (kind == FINDING_FEC_SHAPE) {
         f.detail[0] = sight->fec_data;
@@ -43,6 +44,23 @@ void diagnose_unopened(struct tunnel *t, const struct io_src *sock, const struct
         stat_add(&t->stats->mismatch_key, 1);
 }
 
+/* With smuxver = auto a client's next session speaks as the server does, or otherwise than the one it dropped. */
+static void learn_smux_version(const struct peer *p, const struct session_sight *sight)
+{
+    struct tunnel *t = p->tunnel;
+    uint8_t next = t->smux_ver;
+
+    if (!t->client || t->conf->smuxver)
+        return;
+    if (sight->bits & SESSION_SEES_SMUX_VER)
+        next = sight->smux_ver;
+    else if (sight->bits & SESSION_SEES_DROPPED)
+        next = sight->smux_ver == 1 ? 2 : 1;
+    if (next != t->smux_ver)
+        log_info("%s: the next session speaks version %u of smux", peer_text(p), next);
+    t->smux_ver = next;
+}
+
 bool diagnose_peer(struct peer *p)
 {
     static const struct {
@@ -71,5 +89,6 @@ bool diagnose_peer(struct peer *p)
         note(t, &p->remote, rows[i].kind, 1, &sight);
         stat_add((uint64_t *)(void *)((char *)t->stats + rows[i].counter), 1);
     }
+    learn_smux_version(p, &sight);
     return session_end(p->session) && sight.bits;
 }

@@ -26,7 +26,7 @@ static const char *local_text(const struct peer *p)
 
 static void session_as_kcptun(const struct peer *p, uint64_t source)
 {
-    const uint32_t ver = p->tunnel->conf->smuxver;
+    const uint8_t ver = smux_version(session_smux(p->session));
     char version[12] = "auto";
 
     if (ver)

@@ -98,6 +98,8 @@ static const char *text_of_stall(const struct conf_profile *c)
 
 void finding_text(const struct finding *f, const struct conf_profile *c, char *out, size_t room)
 {
+    unsigned smuxver = c->smuxver ? c->smuxver : f->detail[0];
+
     switch (f->kind) {
     case FINDING_KEY:
         snprintf(out, room,
@@ -105,8 +107,12 @@ void finding_text(const struct finding *f, const struct conf_profile *c, char *o
                  c->crypt);
         return;
     case FINDING_SMUXVER:
-        snprintf(out, room, "it speaks version %u of smux, while smuxver = %u here: set the same at both ends%s",
-                 f->detail[0], c->smuxver, c->role == CONF_SERVER ? ", or smuxver = auto here" : "");
+        if (c->smuxver)
+            snprintf(out, room,
+                     "it speaks version %u of smux, while smuxver = %u here: set the same at both ends, or auto",
+                     f->detail[0], c->smuxver);
+        else
+            snprintf(out, room, "it speaks version %u of smux, which the next session will, too", f->detail[0]);
         return;
     case FINDING_PACKED:
         snprintf(out, room, "it compresses, while nocomp = true here: set nocomp the same at both ends");
@@ -121,14 +127,14 @@ void finding_text(const struct finding *f, const struct conf_profile *c, char *o
         snprintf(
             out, room,
             "it received the beginning of a session and dropped it without an answer, as a server does that cannot "
-            "read it: compare smuxver (%u here) and nocomp (%s here) with it; its log may say more",
-            c->smuxver, c->nocomp ? "true" : "false");
+            "read it: compare smuxver (%u here%s) and nocomp (%s here) with it; its log may say more",
+            smuxver, c->smuxver ? "" : ", the other one is tried next", c->nocomp ? "true" : "false");
         return;
     case FINDING_NOTHING:
         snprintf(out, room,
                  "nothing ever came back from it: does a server run there, does UDP pass both ways, and do key, crypt "
                  "(%s here), smuxver (%u here) and nocomp (%s here) agree with it? Its log may say more",
-                 c->crypt, c->smuxver, c->nocomp ? "true" : "false");
+                 c->crypt, smuxver, c->nocomp ? "true" : "false");
         return;
     default:
         text_of_fec(f, c, out, room);

@@ -46,6 +46,7 @@ int tunnel_new(struct worker *w, struct plan *plan)
     t->findings = plan->findings[w->id];
     t->draining = plan->drained;
     t->stamp = nonce_u32(&w->nonce);
+    t->smux_ver = 2;
     t->tidy.fire = on_tidy;
     list_init(&t->old);
     list_init(&t->waiting);
@@ -503,6 +504,8 @@ struct peer *peer_new(struct tunnel *t, struct tunnel_key *key, uint32_t conv, b
     if (!p)
         return NULL;
     sp = params_session(t->conf, c);
+    if (is_client && !sp.smux_ver)
+        sp.smux_ver = t->smux_ver;
     sp.conv = conv;
     sp.pool = w->pool;
     sp.stats = t->stats;

@@ -50,6 +50,7 @@ struct tunnel {
     struct name target;           /* server: addresses of the target */
     struct list waiting;          /* relays that wait for them */
     struct client *client;        /* client */
+    uint8_t smux_ver;             /* client with smuxver = auto: of its next session */
     struct tick disowned;         /* server: see server.c */
     uint32_t stamp;               /* what the timestamps of fake TCP begin at */
     bool draining;                /* takes no new sessions and streams; a session ends with its last stream */

@@ -187,6 +187,30 @@ def test_our_client(build: Path, tmp_path: Path, stack: ExitStack, theirs: None)
     )
 
 
+def test_smuxver_not_given(build: Path, tmp_path: Path, stack: ExitStack, theirs: None) -> None:
+    """The packaged server has 1 then, later ones 2: it is found out."""
+    udp, tcp = peers.free_port(), peers.free_port()
+    with apps.Service(apps.duplex) as target:
+        start(
+            stack, their_end(tmp_path, "server", "-l", f":{udp}", "-t", target.address), "udp", udp
+        )
+        argv = ("-l", f"127.0.0.1:{tcp}", "-r", f"127.0.0.1:{udp}")
+        client = start(stack, Named(build, tmp_path, "kcptun-client", *argv), "tcp", tcp)
+
+        def works() -> bool:
+            try:
+                apps.exchange(tcp, 1000, 1000, 1)
+            except (OSError, EOFError):
+                return False
+            return True
+
+        peers.wait_for("version 1", works, 30)
+        apps.exchange(tcp, 300_000, 300_000, 2)
+        client.stop()
+    assert re.search(rf"^{STAMP}smux version: 2 on connection: ", client.log(), re.M)
+    assert re.search(rf"^{STAMP}smux version: 1 on connection: ", client.log(), re.M)
+
+
 def test_json_counts_more(build: Path, tmp_path: Path, stack: ExitStack, theirs: None) -> None:
     """The file over the command line over the environment; keys in any case; quiet is quiet."""
     udp, tcp = peers.free_port(), peers.free_port()

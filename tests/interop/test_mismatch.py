@@ -203,6 +203,36 @@ def test_auto_serves_both_at_once(build: Path, tmp_path: Path, theirs: None) -> 
             process.stop()
 
 
+# --- a client that finds out
+
+
+def works(port: int) -> bool:
+    try:
+        apps.exchange(port, 1000, 1000, 1)
+    except (OSError, EOFError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("ver, nocomp", ((1, True), (1, False), (2, True)))
+def test_auto_client(
+    build: Path, tmp_path: Path, theirs: None, ver: int, nocomp: bool, scale: float
+) -> None:
+    """It begins with 2, and goes on with what their server takes."""
+    ours = ("ours", other(smuxver="auto", nocomp=nocomp))
+    theirs_ = ("theirs", other(smuxver=ver, nocomp=nocomp))
+    with apps.Service(apps.duplex) as target:
+        with peers.tunnel(build, tmp_path, target.address, ours, theirs_) as t:
+            if ver == 1:
+                peers.wait_for("version 1", lambda: works(t.port), SOON_S * scale)
+                assert "the next session speaks version 1 of smux" in t.client.log()
+            opened = t.client.counters("t")["ActiveOpens"]
+            for seed in (1, 2, 3):
+                apps.exchange(t.port, 300000, 300000, seed)
+            assert t.client.counters("t")["ActiveOpens"] <= max(opened, 1)
+            assert ("the next session" in t.client.log()) == (ver == 1)
+
+
 # --- what is no mismatch
 
 

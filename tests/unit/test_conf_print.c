@@ -148,10 +148,7 @@ static void random_value(struct rng *r, const struct conf_key *k, unsigned profi
 
         while (k->words[words])
             words++;
-        if (!strcmp(k->name, "smuxver")) /* auto is not for clients */
-            snprintf(out, n, "%u", 1 + rng_below(r, 2));
-        else
-            snprintf(out, n, "%s", k->words[rng_below(r, words)]);
+        snprintf(out, n, "%s", k->words[rng_below(r, words)]);
     } else if (k->type == &conf_udp || k->type == &conf_stream || k->type == &conf_maybe_stream) {
         unsigned port = 1000 + profile;
 

@@ -176,7 +176,7 @@ static void test_defaults(void **state)
     assert_string_equal(p->crypt, "aes");
     assert_int_equal(p->mode, CONF_FAST);
     assert_int_equal(p->interval, 30);
-    assert_int_equal(p->smuxver, 2);
+    assert_int_equal(p->smuxver, 0);
     assert_int_equal(p->sndwnd, 128);
     assert_int_equal(p->rcvwnd, 512);
     assert_int_equal(p->closewait, 0);
