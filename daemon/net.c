@@ -191,13 +191,6 @@ static int set_tcp_options(int fd)
     return 0;
 }
 
-int net_accepted(int fd)
-{
-    if (get_int(fd, SOL_SOCKET, SO_DOMAIN) == AF_UNIX)
-        return 0;
-    return set_tcp_options(fd);
-}
-
 int net_socket_error(int fd)
 {
     int e = get_int(fd, SOL_SOCKET, SO_ERROR);
@@ -293,7 +286,7 @@ int net_listen_as(const struct sockaddr_any *a, int (*prepare)(int fd))
 
 int net_listen(const struct sockaddr_any *a, const char *path)
 {
-    return path ? listen_unix(path) : net_listen_as(a, NULL);
+    return path ? listen_unix(path) : net_listen_as(a, set_tcp_options);
 }
 
 int net_connect(const struct sockaddr_any *a, const char *path)

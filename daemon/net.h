@@ -29,17 +29,16 @@ struct net_udp_params {
 int net_udp_open(const struct net_udp_params *p, uint32_t *got_buf);
 /* Gives an open UDP socket other buffers and another DSCP. 0, -errno. */
 int net_udp_tune(int fd, uint32_t sockbuf, uint8_t dscp);
-/* A listening or connecting stream socket, TCP (TCP_NODELAY, keepalive) or unix (path not NULL; "@name" is abstract). fd,
- * -errno; connect: in progress is fine. A unix socket path that nobody listens on any more is replaced; its permissions
+/* A listening or connecting stream socket, TCP (TCP_NODELAY, keepalive: connections inherit them from the listener that
+ * accepts them) or unix (path not NULL; "@name" is abstract). fd, -errno; connect: in progress is fine. A unix socket path that nobody listens on any more is replaced; its permissions
  * follow the umask. The wildcard as for UDP. */
 int net_listen(const struct sockaddr_any *a, const char *path);
 int net_connect(const struct sockaddr_any *a, const char *path);
 /* After a failed bind, at start: true, after a rest of 20 ms, if the address is busy and may not be for long: the kernel keeps
  * what io_uring watched for some milliseconds after its process has died. *tries counts, from 0; half a second in all. */
 bool net_bind_again(int r, unsigned *tries);
-/* A TCP listener as net_listen() makes it, but that `prepare` sees the socket before it is bound. fd, -errno. */
+/* A TCP listener whose options `prepare` sets before it is bound. fd, -errno. */
 int net_listen_as(const struct sockaddr_any *a, int (*prepare)(int fd));
-int net_accepted(int fd);                     /* sets an accepted socket's options. 0, -errno */
 int net_socket_error(int fd);                 /* SO_ERROR as 0 or -errno */
 int net_bytes_in_name(const char *host, uint16_t port, struct sockaddr_any *a); /* numeric only: 0, 1 = not numeric;
                                                                                    "" is the IPv6 wildcard */
