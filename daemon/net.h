@@ -29,9 +29,9 @@ struct net_udp_params {
 int net_udp_open(const struct net_udp_params *p, uint32_t *got_buf);
 /* Gives an open UDP socket other buffers and another DSCP. 0, -errno. */
 int net_udp_tune(int fd, uint32_t sockbuf, uint8_t dscp);
-/* A listening or connecting stream socket, TCP (TCP_NODELAY, keepalive: connections inherit them from the listener that
- * accepts them) or unix (path not NULL; "@name" is abstract). fd, -errno; connect: in progress is fine. A unix socket path that nobody listens on any more is replaced; its permissions
- * follow the umask. The wildcard as for UDP. */
+/* A listening or connecting stream socket, TCP (TCP_NODELAY, keepalive: connections have them from the listener that
+ * accepts them) or unix (path not NULL; "@name" is abstract). fd, -errno; connect: in progress is fine. A unix socket path
+ * that nobody listens on any more is replaced; its permissions follow the umask. The wildcard as for UDP. */
 int net_listen(const struct sockaddr_any *a, const char *path);
 int net_connect(const struct sockaddr_any *a, const char *path);
 /* After a failed bind, at start: true, after a rest of 20 ms, if the address is busy and may not be for long: the kernel keeps
