@@ -25,28 +25,32 @@
 
 enum {
     SLAB_SIZE = 256 * 1024, /* also its alignment: a buffer finds its slab by masking its address */
+    ALIGN = 16, /* of buffers */
     KEEP_MIN = 1, /* slabs a pool keeps though they are empty */
     PIECES_MIN = 8,
 };
 
+/* Which buffers are free stands here and not in them: one that is given back or taken has left the cache, as a rule, and
+ * nobody should wait for it. */
 struct slab {
     struct buf_pool *pool;
     struct list node; /* in pool->partial while it has a free buffer */
-    struct buf *free;
     uint32_t in_use, carved; /* buffers out; buffers ever handed out of fresh memory */
+    uint32_t n_free;
+    uint16_t free[]; /* where they begin, in units of ALIGN; the last one given back is the first to go */
 };
 
 struct buf_pool {
     struct buf_pool *small; /* NULL, or for what fits there */
-    size_t size, stride, per_slab, limit;
+    size_t size, stride, first_at, per_slab, limit; /* first_at: of the buffers in a slab */
     size_t n_slabs, n_empty, in_use;
     size_t peak, keep; /* most slabs in use since the last call of buf_pool_age(); what remains of the peaks before */
     struct list partial;
 };
 
-static size_t first_at(void)
+static size_t aligned(size_t n)
 {
-    return (sizeof(struct slab) + 15) & ~(size_t)15;
+    return (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
 }
 
 struct buf_pool *buf_pool_new(size_t size, size_t limit)
@@ -56,11 +60,12 @@ struct buf_pool *buf_pool_new(size_t size, size_t limit)
     assert(size > 0 && size <= SLAB_SIZE / 3);
     if (!p)
         return NULL;
-    /* mem[] starts 16 bytes into a 16-aligned struct */
-    _Static_assert(offsetof(struct buf, mem) == 16, "mem must stay 16-aligned");
+    _Static_assert(offsetof(struct buf, mem) % ALIGN == 0, "mem must stay aligned");
+    _Static_assert(SLAB_SIZE / ALIGN <= UINT16_MAX, "a place in a slab must fit slab.free");
     p->size = size;
-    p->stride = (offsetof(struct buf, mem) + size + 15) & ~(size_t)15;
-    p->per_slab = (SLAB_SIZE - first_at()) / p->stride;
+    p->stride = aligned(offsetof(struct buf, mem) + size);
+    p->per_slab = (SLAB_SIZE - sizeof(struct slab) - ALIGN) / (p->stride + sizeof(uint16_t));
+    p->first_at = aligned(sizeof(struct slab) + p->per_slab * sizeof(uint16_t));
     p->limit = limit;
     list_init(&p->partial);
     return p;
@@ -143,7 +148,7 @@ static struct slab *slab_new(struct buf_pool *p)
     s->pool = p;
     list_init(&s->node);
     list_push(&p->partial, &s->node);
-    POISON((char *)s + first_at(), SLAB_SIZE - first_at());
+    POISON((char *)s + p->first_at, SLAB_SIZE - p->first_at);
     p->n_slabs++;
     p->n_empty++;
     return s;
@@ -153,6 +158,7 @@ struct buf *buf_get(struct buf_pool *p)
 {
     struct slab *s = LIST_FIRST(&p->partial, struct slab, node);
     struct buf *b;
+    size_t at;
 
     if (!s)
         s = slab_new(p);
@@ -162,14 +168,9 @@ struct buf *buf_get(struct buf_pool *p)
         p->n_empty--;
         p->peak = MAX(p->peak, slabs_used(p));
     }
-    if (s->free) {
-        b = s->free;
-        UNPOISON(b, offsetof(struct buf, mem) + p->size);
-        s->free = b->next;
-    } else {
-        b = (struct buf *)(void *)((char *)s + first_at() + s->carved++ * p->stride);
-        UNPOISON(b, offsetof(struct buf, mem) + p->size);
-    }
+    at = s->n_free ? (size_t)s->free[--s->n_free] * ALIGN : p->first_at + s->carved++ * p->stride;
+    b = (struct buf *)(void *)((char *)s + at);
+    UNPOISON(b, offsetof(struct buf, mem) + p->size);
     if (s->in_use == p->per_slab)
         list_del(&s->node);
     p->in_use++;
@@ -199,8 +200,7 @@ void buf_put(struct buf *b)
         return;
     s = (struct slab *)((uintptr_t)b & ~(uintptr_t)(SLAB_SIZE - 1));
     p = s->pool;
-    b->next = s->free;
-    s->free = b;
+    s->free[s->n_free++] = (uint16_t)((size_t)((char *)b - (char *)s) / ALIGN);
     POISON(b, p->stride);
     p->in_use--;
     if (s->in_use-- == p->per_slab)
