@@ -125,6 +125,68 @@ static inline struct arq_in *arq_in_at(const struct arq *a, uint32_t sn)
     return &a->in[sn & (a->in_cap - 1)];
 }
 
+/* ---- sets of sn; inline, because every segment passes through all three ---- */
+
+static inline bool arq_bits_has(const struct arq *a, const struct arq_bits *b, uint32_t sn)
+{
+    uint32_t i = sn & (a->out_cap - 1);
+
+    return b->w[i / 64] >> (i % 64) & 1;
+}
+
+static inline void arq_bits_add(const struct arq *a, struct arq_bits *b, uint32_t sn)
+{
+    uint32_t i = sn & (a->out_cap - 1);
+
+    if (arq_bits_has(a, b, sn))
+        return;
+    b->w[i / 64] |= (uint64_t)1 << (i % 64);
+    if (b->n++ == 0 || serial_before(sn, b->lo))
+        b->lo = sn;
+}
+
+static inline void arq_bits_del(const struct arq *a, struct arq_bits *b, uint32_t sn)
+{
+    uint32_t i = sn & (a->out_cap - 1);
+
+    if (!b->n || !arq_bits_has(a, b, sn))
+        return;
+    b->w[i / 64] &= ~((uint64_t)1 << (i % 64));
+    b->n--;
+}
+
+/* The next member in the same word, or else where the next word begins: one step of a walk, whatever lies between. */
+static inline uint32_t arq_bits_step(const struct arq *a, const struct arq_bits *b, uint32_t from)
+{
+    uint32_t i = from & (a->out_cap - 1);
+    uint64_t w = b->w[i / 64] >> (i % 64);
+
+    return from + (w ? (uint32_t)__builtin_ctzll(w) : MIN(64 - i % 64, a->out_cap - i));
+}
+
+/* The first member from `from` on; snd_nxt: none. A word may hold both ends of the window; its bits from `from` on come in
+ * sn order up to the word's end, and the ring never holds more than cap, so what lies beyond snd_nxt is recognised by its
+ * sn. */
+static inline uint32_t arq_bits_next(const struct arq *a, const struct arq_bits *b, uint32_t from)
+{
+    uint32_t end = a->st.snd_nxt;
+
+    while (serial_before(from, end) && !arq_bits_has(a, b, from)) {
+        ARQ_STEP();
+        from = arq_bits_step(a, b, from);
+    }
+    return serial_before(from, end) ? from : end;
+}
+
+static inline uint32_t arq_bits_first(const struct arq *a, struct arq_bits *b)
+{
+    if (!b->n)
+        return a->st.snd_nxt;
+    if (serial_before(b->lo, a->st.snd_una))
+        b->lo = a->st.snd_una;
+    return b->lo = arq_bits_next(a, b, b->lo);
+}
+
 /* sn lies in [from, to). */
 static inline bool arq_within(uint32_t sn, uint32_t from, uint32_t to)
 {
@@ -161,11 +223,6 @@ void *arq_regrow(const struct arq *a, void *old, uint32_t n, uint32_t cap, size_
 int arq_snd_fit(struct arq *a, uint32_t n); /* room for n segments. 0, -ENOMEM */
 int arq_snd_resize(struct arq *a, uint32_t cap);
 size_t arq_snd_bytes(uint32_t cap);
-bool arq_bits_has(const struct arq *a, const struct arq_bits *b, uint32_t sn);
-void arq_bits_add(struct arq *a, struct arq_bits *b, uint32_t sn);
-void arq_bits_del(struct arq *a, struct arq_bits *b, uint32_t sn);
-uint32_t arq_bits_next(const struct arq *a, const struct arq_bits *b, uint32_t from); /* sn; snd_nxt: none */
-uint32_t arq_bits_first(const struct arq *a, struct arq_bits *b);
 void arq_by_ts_add(struct arq *a, uint32_t sn);
 void arq_by_ts_del(struct arq *a, uint32_t sn);
 uint32_t arq_snd_una(struct arq *a, uint32_t una); /* frees what una covers. Bytes of payload */

@@ -15,65 +15,6 @@ size_t arq_snd_bytes(uint32_t cap)
     return cap * sizeof(struct arq_out) + 3 * words(cap) * sizeof(uint64_t);
 }
 
-bool arq_bits_has(const struct arq *a, const struct arq_bits *b, uint32_t sn)
-{
-    uint32_t i = sn & (a->out_cap - 1);
-
-    return b->w[i / 64] >> (i % 64) & 1;
-}
-
-void arq_bits_add(struct arq *a, struct arq_bits *b, uint32_t sn)
-{
-    uint32_t i = sn & (a->out_cap - 1);
-
-    if (arq_bits_has(a, b, sn))
-        return;
-    b->w[i / 64] |= (uint64_t)1 << (i % 64);
-    if (b->n++ == 0 || serial_before(sn, b->lo))
-        b->lo = sn;
-}
-
-void arq_bits_del(struct arq *a, struct arq_bits *b, uint32_t sn)
-{
-    uint32_t i = sn & (a->out_cap - 1);
-
-    if (!arq_bits_has(a, b, sn))
-        return;
-    b->w[i / 64] &= ~((uint64_t)1 << (i % 64));
-    b->n--;
-}
-
-/* The next member in the same word, or else where the next word begins: one step of a walk, whatever lies between. */
-static uint32_t within_word(const struct arq *a, const struct arq_bits *b, uint32_t from)
-{
-    uint32_t i = from & (a->out_cap - 1);
-    uint64_t w = b->w[i / 64] >> (i % 64);
-
-    return from + (w ? (uint32_t)__builtin_ctzll(w) : MIN(64 - i % 64, a->out_cap - i));
-}
-
-/* A word may hold both ends of the window; its bits from `from` on come in sn order up to the word's end, and the ring
- * never holds more than cap, so what lies beyond snd_nxt is recognised by its sn. */
-uint32_t arq_bits_next(const struct arq *a, const struct arq_bits *b, uint32_t from)
-{
-    uint32_t end = a->st.snd_nxt;
-
-    while (serial_before(from, end) && !arq_bits_has(a, b, from)) {
-        ARQ_STEP();
-        from = within_word(a, b, from);
-    }
-    return serial_before(from, end) ? from : end;
-}
-
-uint32_t arq_bits_first(const struct arq *a, struct arq_bits *b)
-{
-    if (!b->n)
-        return a->st.snd_nxt;
-    if (serial_before(b->lo, a->st.snd_una))
-        b->lo = a->st.snd_una;
-    return b->lo = arq_bits_next(a, b, b->lo);
-}
-
 static void bits_carry(struct arq *a, struct arq_bits *to, const struct arq *was, const struct arq_bits *from)
 {
     for (uint32_t sn = a->st.snd_una; sn != a->st.snd_nxt; sn++)
@@ -267,7 +208,7 @@ static bool ts_walk_is_shorter(struct arq *a, uint32_t sn, uint32_t ts)
         if (!serial_before(s, sn))
             return false;
         t = arq_out_at(a, t)->newer;
-        s = within_word(a, &a->count, s + 1);
+        s = arq_bits_step(a, &a->count, s + 1);
     }
 }
 
