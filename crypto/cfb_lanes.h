@@ -6,7 +6,7 @@
 
 #include "crypto/cipher.h"
 
-enum { CFB_LANES_MAX = 16, CFB_BLOCK = 16 };
+enum { CFB_LANES_MAX = 32, CFB_BLOCK = 16 };
 
 struct cfb_lanes {
     _Alignas(64) uint8_t f[CFB_LANES_MAX][CFB_BLOCK]; /* feedback: what the lane's next block is xored with */

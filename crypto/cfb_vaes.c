@@ -4,7 +4,7 @@
 
 #include "crypto/cfb_vaes.h"
 
-const struct cipher_ops cfb_vaes_aes = CFB_VAES("aes", "vaes x16", cfb_aesni_init256, 32);
-const struct cipher_ops cfb_vaes_aes128 = CFB_VAES("aes-128", "vaes x16", cfb_aesni_init128, 16);
-const struct cipher_ops cfb_vaes_aes192 = CFB_VAES("aes-192", "vaes x16", cfb_aesni_init192, 24);
+const struct cipher_ops cfb_vaes_aes = CFB_VAES("aes", "vaes x32", cfb_aesni_init256, 32);
+const struct cipher_ops cfb_vaes_aes128 = CFB_VAES("aes-128", "vaes x32", cfb_aesni_init128, 16);
+const struct cipher_ops cfb_vaes_aes192 = CFB_VAES("aes-192", "vaes x32", cfb_aesni_init192, 24);
 #endif

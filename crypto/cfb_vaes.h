@@ -1,5 +1,6 @@
-/* crypto/cfb_vaes.h - the body of cfb_vaes.c and cfb_vaes256.c: AES-CFB with VAES, sixteen packets side by side when
- * sealing, sixteen blocks of one packet when opening: 256 bytes in flight cover the latency of a round. */
+/* crypto/cfb_vaes.h - the body of cfb_vaes.c and cfb_vaes256.c: AES-CFB with VAES. Opening takes sixteen blocks of one
+ * packet at a time: 256 bytes in flight cover the latency of a round. Sealing takes a block each of so many packets as fill
+ * half the registers, because gathering them from all over stands between the rounds of two blocks. */
 #ifndef CRYPTO_CFB_VAES_H
 #define CRYPTO_CFB_VAES_H
 
@@ -9,7 +10,7 @@
 #include "crypto/cfb_aes.h"
 #include "crypto/cipher_rows.h"
 
-enum { GROUP = 256, N_LANES = GROUP / CFB_BLOCK };
+enum { GROUP = 256, N_LANES = VEC_BITS / 16 };
 
 static bool vaes_usable(void)
 {
@@ -86,6 +87,9 @@ static inline VEC_FN void lanes_store(uint8_t *const p[], size_t off, VEC x)
 RUN_DEFINE(run_4, VEC_OF_64)
 RUN_DEFINE(run_8, VEC_OF_128)
 RUN_DEFINE(run_16, VEC_OF_256)
+#if VEC_BITS == 512
+RUN_DEFINE(run_32, VEC_OF_512)
+#endif
 
 static void lanes_run(const void *key, struct cfb_lanes *l, unsigned n_used, size_t blocks)
 {
@@ -93,6 +97,10 @@ static void lanes_run(const void *key, struct cfb_lanes *l, unsigned n_used, siz
         run_4(key, l, blocks);
     else if (n_used <= 8)
         run_8(key, l, blocks);
+#if VEC_BITS == 512
+    else if (n_used > 16)
+        run_32(key, l, blocks);
+#endif
     else
         run_16(key, l, blocks);
 }

@@ -10,7 +10,12 @@
 #include "crypto/cipher_rows.h"
 #include "crypto/crc32.h"
 
-enum { CFB_NONCE = 16, CFB_HEAD = CFB_NONCE + 4, STATE_ALIGN = 64 };
+enum {
+    CFB_NONCE = 16,
+    CFB_HEAD = CFB_NONCE + 4,
+    STATE_ALIGN = 64,
+    AT_ONCE = 32, /* packets: the widest kernel's; what one pass brings into the first cache is there for the next */
+};
 
 const uint8_t cipher_cfb_iv[CIPHER_CFB_IV] = {0xa7, 0x73, 0x4f, 0x9c, 0x12, 0xac, 0x1b, 0x01,
                                               0xa4, 0x15, 0xf2, 0xc1, 0xfc, 0x78, 0xe6, 0x6b};
@@ -166,7 +171,8 @@ static uint32_t payload_crc(const struct cipher_pkt *v)
     return crc32_ieee(bytes_of(v->p + CFB_HEAD, v->len - CFB_HEAD));
 }
 
-void cipher_seal(struct cipher *c, struct cipher_pkt v[], size_t n, const uint8_t (*nonces)[16])
+/* Nonces and checksums, in clear. */
+static void put_heads(const struct cipher *c, const struct cipher_pkt v[], size_t n, const uint8_t (*nonces)[16])
 {
     for (size_t i = 0; i < n; i++) {
         assert(len_fits(c, &v[i]));
@@ -182,23 +188,39 @@ void cipher_seal(struct cipher *c, struct cipher_pkt v[], size_t n, const uint8_
             break;
         }
     }
-    c->ops->seal(c->state, v, n);
+}
+
+void cipher_seal(struct cipher *c, struct cipher_pkt v[], size_t n, const uint8_t (*nonces)[16])
+{
+    for (size_t i = 0; i < n; i += AT_ONCE) {
+        size_t k = MIN(n - i, (size_t)AT_ONCE);
+
+        put_heads(c, v + i, k, nonces + i);
+        c->ops->seal(c->state, v + i, k);
+    }
+}
+
+/* Packets that may be what they claim. */
+static void open_run(struct cipher *c, struct cipher_pkt v[], size_t n)
+{
+    c->ops->open(c->state, v, n);
+    if (c->ops->family != CIPHER_CFB)
+        return;
+    for (size_t i = 0; i < n; i++)
+        v[i].ok = v[i].ok && get_le32(v[i].p + CFB_NONCE) == payload_crc(&v[i]);
 }
 
 void cipher_open(struct cipher *c, struct cipher_pkt v[], size_t n)
 {
-    for (size_t i = 0; i < n;) { /* runs of packets that may be what they claim */
+    for (size_t i = 0; i < n;) {
         size_t run = 0;
 
-        while (i + run < n && len_fits(c, &v[i + run]))
+        while (run < AT_ONCE && i + run < n && len_fits(c, &v[i + run]))
             run++;
         if (run)
-            c->ops->open(c->state, v + i, run);
-        if (c->ops->family == CIPHER_CFB)
-            for (size_t k = i; k < i + run; k++)
-                v[k].ok = v[k].ok && get_le32(v[k].p + CFB_NONCE) == payload_crc(&v[k]);
+            open_run(c, v + i, run);
         i += run;
-        if (i < n)
+        if (i < n && run < AT_ONCE)
             v[i++].ok = false;
     }
 }

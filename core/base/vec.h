@@ -28,6 +28,7 @@ enum { VEC_BYTES = VEC_BITS / 8, VEC_PARTS = VEC_BITS / 128 };
 #define VEC_OF_64(X)            VEC_X1(X)
 #define VEC_OF_128(X)           VEC_X2(X)
 #define VEC_OF_256(X)           VEC_X4(X)
+#define VEC_OF_512(X)           VEC_X8(X)
 #define VEC_SET1_64(x)          _mm512_set1_epi64(x)
 #define VEC_PART(x, i)          _mm512_extracti32x4_epi32(x, i)
 #define VEC_XOR_3(a, b, c)      _mm512_ternarylogic_epi64(a, b, c, 0x96)
