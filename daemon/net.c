@@ -191,6 +191,22 @@ static int set_tcp_options(int fd)
     return 0;
 }
 
+/* Reno is always there, and allowed. */
+static void dont_pace(int fd)
+{
+    static const char control[] = "reno";
+
+    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, control, sizeof control - 1);
+}
+
+void net_accepted(int fd)
+{
+    struct sockaddr_any from = {.len = sizeof from.in6};
+
+    if (!getpeername(fd, &from.sa, &from.len) && net_addr_is_loopback(&from))
+        dont_pace(fd);
+}
+
 int net_socket_error(int fd)
 {
     int e = get_int(fd, SOL_SOCKET, SO_ERROR);
@@ -304,6 +320,8 @@ int net_connect(const struct sockaddr_any *a, const char *path)
     r = path ? 0 : set_tcp_options(fd);
     if (r)
         return close_with(fd, err_pass(r));
+    if (a && net_addr_is_loopback(a))
+        dont_pace(fd);
     if (connect(fd, to, len) && errno != EINPROGRESS)
         return close_with(fd, err_say(-errno, "connect to %s", path ? path : net_addr_text(a)));
     return fd;

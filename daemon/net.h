@@ -13,6 +13,7 @@ const char *net_addr_text(const struct sockaddr_any *a);
 bool net_addr_equal(const struct sockaddr_any *a, const struct sockaddr_any *b);
 uint64_t net_addr_hash(const struct sockaddr_any *a, uint64_t seed); /* address, port; seed: random, against floods */
 void net_addr_ip(const struct sockaddr_any *a, uint8_t ip[16]);      /* IPv4 as v4-mapped */
+bool net_addr_is_loopback(const struct sockaddr_any *a);
 uint64_t net_addr_source(const struct sockaddr_any *a);              /* a number for the host, never 0, for the log */
 
 struct net_udp_params {
@@ -39,6 +40,10 @@ int net_connect(const struct sockaddr_any *a, const char *path);
 bool net_bind_again(int r, unsigned *tries);
 /* A TCP listener whose options `prepare` sets before it is bound. fd, -errno. */
 int net_listen_as(const struct sockaddr_any *a, int (*prepare)(int fd));
+/* Between programs of one machine nothing is lost and no queue stands. A congestion control that paces (BBR, the default of
+ * some systems) would cost a timer every few segments there, and what it costs is ours: so what connects to loopback, or
+ * was accepted from there, has one that does not. */
+void net_accepted(int fd);
 int net_socket_error(int fd);                 /* SO_ERROR as 0 or -errno */
 int net_bytes_in_name(const char *host, uint16_t port, struct sockaddr_any *a); /* numeric only: 0, 1 = not numeric;
                                                                                    "" is the IPv6 wildcard */

@@ -40,6 +40,19 @@ void net_addr_ip(const struct sockaddr_any *a, uint8_t ip[16])
     }
 }
 
+bool net_addr_is_loopback(const struct sockaddr_any *a)
+{
+    static const uint8_t one[16] = {[15] = 1};
+    uint8_t ip[16];
+
+    if (!is_ip(a))
+        return false;
+    net_addr_ip(a, ip);
+    if (a->sa.sa_family == AF_INET || IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr))
+        return ip[12] == IN_LOOPBACKNET;
+    return !memcmp(ip, one, sizeof ip);
+}
+
 const char *net_addr_text(const struct sockaddr_any *a)
 {
     static _Thread_local char text[2][INET6_ADDRSTRLEN + IF_NAMESIZE + 16];

@@ -276,6 +276,7 @@ void relay_accept(struct peer *p, int fd)
         return;
     }
     worker_touch(w, p);
+    net_accepted(fd);
     on_connected(r);
 }
 

@@ -1,8 +1,9 @@
 /* tools/bench_dial.c - opens streams through a tunnel, and knows them open only when the target has answered. */
 #include "tools/bench_dial.h"
 
+#include "tools/bench_net.h"
+
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -24,7 +25,6 @@ void bench_dial_hello(uint8_t out[BENCH_HELLO], enum bench_role far, unsigned sl
 static int dial_one(const struct sockaddr_in *to, enum bench_role far, unsigned slot)
 {
     static const struct timeval slice = {.tv_usec = 200000};
-    static const int one = 1;
     uint8_t hello[BENCH_HELLO];
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -32,7 +32,7 @@ static int dial_one(const struct sockaddr_in *to, enum bench_role far, unsigned 
         return -1;
     bench_dial_hello(hello, far, slot);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &slice, sizeof slice);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    bench_net_tcp(fd);
     if (connect(fd, (const struct sockaddr *)to, sizeof *to) ||
         send(fd, hello, sizeof hello, MSG_NOSIGNAL) != sizeof hello) {
         close(fd);

@@ -2,10 +2,10 @@
 #include "tools/bench_echo.h"
 
 #include "tools/bench_dial.h"
+#include "tools/bench_net.h"
 
 #include <errno.h>
 #include <math.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -129,7 +129,6 @@ static int lane_fail(struct churn *c, struct lane *l)
 /* -1: it failed, and was counted. */
 static int lane_start(struct churn *c, struct lane *l)
 {
-    static const int one = 1;
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = l};
     uint8_t out[BENCH_HELLO + ECHO] = {0};
 
@@ -137,7 +136,7 @@ static int lane_start(struct churn *c, struct lane *l)
     *l = (struct lane){.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), .from = bench_now()};
     if (l->fd < 0)
         return lane_fail(c, l);
-    setsockopt(l->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    bench_net_tcp(l->fd);
     /* on loopback a connection stands at once, unless the tunnel's backlog is full: then we are fast enough */
     if (connect(l->fd, (const struct sockaddr *)c->to, sizeof *c->to) ||
         send(l->fd, out, sizeof out, MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof out ||

@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -131,7 +130,6 @@ static int add(struct pump *p, int fd, int role, unsigned slot)
 {
     struct stream *s = calloc(1, sizeof *s);
     struct epoll_event ev = {.events = events_of(role), .data.ptr = s};
-    static const int one = 1;
     int r;
 
     if (!s) {
@@ -139,7 +137,7 @@ static int add(struct pump *p, int fd, int role, unsigned slot)
         return -1;
     }
     *s = (struct stream){.pump = p, .fd = fd, .role = role, .slot = slot};
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    bench_net_tcp(fd);
     pthread_mutex_lock(&p->lock);
     list_push(&p->streams, &s->node);
     r = epoll_ctl(p->ep, EPOLL_CTL_ADD, fd, &ev);

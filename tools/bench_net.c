@@ -10,6 +10,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,6 +126,15 @@ void bench_net_close(struct bench_net *n)
 int bench_net_enter(const struct bench_net *n, enum bench_end end)
 {
     return n->spaces ? setns(n->ns[end], CLONE_NEWNET) : 0;
+}
+
+void bench_net_tcp(int fd)
+{
+    static const char control[] = "reno"; /* always there, and allowed */
+    static const int one = 1;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, control, sizeof control - 1);
 }
 
 static bool port_free(struct in_addr host, uint16_t port)

@@ -22,6 +22,10 @@ int bench_net_enter(const struct bench_net *n, enum bench_end end);
 /* A port that nobody uses at the calling thread's end, for TCP and UDP alike; 0: none found. */
 uint16_t bench_net_port(struct in_addr host);
 
+/* The options of a TCP socket of the load. Nothing paces it, whatever the system's default: timers for a path without a queue
+ * would run beside the ends and be taken for their work. */
+void bench_net_tcp(int fd);
+
 static inline struct sockaddr_in bench_net_at(struct in_addr host, uint16_t port)
 {
     return (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = host, .sin_port = htons(port)};

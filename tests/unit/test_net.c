@@ -278,6 +278,25 @@ static void test_without_ipv6(void **state)
     assert_int_equal(r, 0);
 }
 
+static void test_loopback(void **state)
+{
+    static const struct {
+        const char *ip;
+        bool want;
+    } rows[] = {{"127.0.0.1", true},  {"127.9.8.7", true},   {"::1", true},  {"::ffff:127.0.0.1", true},
+                {"126.0.0.1", false}, {"10.0.0.127", false}, {"::2", false}, {"::ffff:10.0.0.1", false},
+                {"7f00::1", false},   {"0.0.0.0", false},    {"::", false}};
+
+    (void)state;
+    for (size_t i = 0; i < LEN(rows); i++) {
+        struct sockaddr_any a = addr(rows[i].ip, 80);
+
+        if (net_addr_is_loopback(&a) != rows[i].want)
+            fail_msg("%s", rows[i].ip);
+    }
+    assert_false(net_addr_is_loopback(&(struct sockaddr_any){.len = 0}));
+}
+
 static void test_tcp(void **state)
 {
     struct sockaddr_any a = addr("127.0.0.1", 0);
@@ -294,10 +313,16 @@ static void test_tcp(void **state)
     fcntl(l, F_SETFL, 0);
     s = accept(l, NULL, NULL);
     assert_true(s >= 0);
+    net_accepted(s);
     for (int fd = s, i = 0; i < 2; i++, fd = c) {
         assert_int_equal(option(fd, IPPROTO_TCP, TCP_NODELAY), yes);
         assert_int_equal(option(fd, SOL_SOCKET, SO_KEEPALIVE), yes);
+        char control[16] = "";
+        socklen_t len = sizeof control;
+
         assert_true(option(fd, IPPROTO_TCP, TCP_KEEPIDLE) <= 120);
+        assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, control, &len), 0);
+        assert_string_equal(control, "reno"); /* nothing that paces, between programs of one machine */
     }
     for (size_t i = 0; i < LEN(v); i++, sum += v[i - 1].len)
         v[i] = bytes_of(big, i % 7 * 10);
@@ -568,21 +593,14 @@ static void test_small_mtu(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),
-        cmocka_unit_test(test_not_numeric),
-        cmocka_unit_test(test_equal_and_hash),
-        cmocka_unit_test(test_hash_spreads),
-        cmocka_unit_test(test_udp_options),
-        cmocka_unit_test(test_udp_ports),
-        cmocka_unit_test(test_buffer_clamped),
-        cmocka_unit_test(test_without_ipv6),
-        cmocka_unit_test(test_tcp),
-        cmocka_unit_test(test_unix_paths),
-        cmocka_unit_test(test_send_runs),
-        cmocka_unit_test(test_send_refused),
-        cmocka_unit_test(test_send_errors),
-        cmocka_unit_test(test_dual_stack),
-        cmocka_unit_test(test_small_mtu),
+        cmocka_unit_test(test_text),           cmocka_unit_test(test_not_numeric),
+        cmocka_unit_test(test_equal_and_hash), cmocka_unit_test(test_hash_spreads),
+        cmocka_unit_test(test_udp_options),    cmocka_unit_test(test_udp_ports),
+        cmocka_unit_test(test_buffer_clamped), cmocka_unit_test(test_without_ipv6),
+        cmocka_unit_test(test_loopback),       cmocka_unit_test(test_tcp),
+        cmocka_unit_test(test_unix_paths),     cmocka_unit_test(test_send_runs),
+        cmocka_unit_test(test_send_refused),   cmocka_unit_test(test_send_errors),
+        cmocka_unit_test(test_dual_stack),     cmocka_unit_test(test_small_mtu),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
