@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""tests/bench/scrape.py - what scraping costs: one daemon with both ends of a tunnel (and, as many as
-asked for, idle profiles beside them) carries a stream as fast as it can; in every second window its
-metrics are read once a second. Windows alternate, so that whatever else the machine does meets both
-kinds; medians, with the range of the middle half in brackets.
+"""tests/bench/scrape.py - what scraping costs: one daemon with both ends of a tunnel (and, as many
+as asked for, idle profiles beside them) carries a stream as fast as it can; in every second window
+its metrics are read once a second. Windows alternate, so that whatever else the machine does meets
+both kinds; medians, with the range of the middle half in brackets.
 """
 
 from __future__ import annotations
