@@ -27,6 +27,7 @@ from typing import Any
 KEY = "one key for every test"
 READY_S = 15.0
 STOP_S = 15.0
+DRAIN_S = 2  # draintime of our ends: many end after those that they would wait for
 SANITIZER = re.compile(
     r"(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error: |SUMMARY: \w+Sanitizer)"
 )
@@ -215,7 +216,11 @@ class Daemon(Process):
         self.control = directory / f"{name}.sock"
         self.conf_path = directory / f"{name}.ini"
         self.sections = {**sections}
-        self.sections["global"] = {"control": self.control, **sections.get("global", {})}
+        self.sections["global"] = {
+            "control": self.control,
+            "draintime": DRAIN_S,
+            **sections.get("global", {}),
+        }
         self.conf_path.touch(0o600)  # it holds the key
         self.conf_path.write_text(ini(self.sections))
         super().__init__(

@@ -16,6 +16,7 @@ import peers
 import pytest
 
 EX_CONFIG = 78
+PATIENT = {"draintime": 60}  # more than any of these tests waits
 
 
 def server_section(port: int, target: str, **more: Any) -> dict[str, Any]:
@@ -53,6 +54,7 @@ def one_pair(target: str) -> tuple[dict[str, dict[str, Any]], int]:
 def test_sigterm_with_nothing_open(build: Path, tmp_path: Path) -> None:
     with apps.Service(apps.echo) as target:
         sections, port = one_pair(target.address)
+        sections["global"] = PATIENT
         daemon = peers.Daemon(build, tmp_path, "both", sections)
         with apps.connect(port, 20) as s:
             apps.ask(s)
@@ -65,20 +67,12 @@ def test_sigterm_with_nothing_open(build: Path, tmp_path: Path) -> None:
 def test_sigterm_drains(build: Path, tmp_path: Path) -> None:
     """Open streams go on and may finish, new connections are refused, then the daemon is gone with
     status 0."""
-    opt = peers.Options(smuxver=2)
     server_port, port = peers.free_port(), peers.free_port()
     with apps.Service(apps.echo) as target:
-        server = peers.start_ours(
-            "server", build, tmp_path, opt, listen=f"127.0.0.1:{server_port}", target=target.address
-        )
-        client = peers.start_ours(
-            "client",
-            build,
-            tmp_path,
-            opt,
-            localaddr=f"127.0.0.1:{port}",
-            remoteaddr=f"127.0.0.1:{server_port}",
-        )
+        sections = {"server s": server_section(server_port, target.address)}
+        server = peers.Daemon(build, tmp_path, "server", sections)
+        sections = {"global": PATIENT, "client c": client_section(port, server_port)}
+        client = peers.Daemon(build, tmp_path, "client", sections)
         with apps.connect(port, 20) as s:
             apps.ask(s)
             client.signal(signal.SIGTERM)
@@ -95,6 +89,7 @@ def test_sigterm_drains(build: Path, tmp_path: Path) -> None:
 def test_second_sigterm_ends_at_once(build: Path, tmp_path: Path) -> None:
     with apps.Service(apps.echo) as target:
         sections, port = one_pair(target.address)
+        sections["global"] = PATIENT
         daemon = peers.Daemon(build, tmp_path, "both", sections)
         with apps.connect(port, 20) as s:
             apps.ask(s)

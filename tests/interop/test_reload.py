@@ -42,7 +42,7 @@ class Site:
     def __init__(
         self, build: Path, directory: Path, sections: Sections, watch: bool = False
     ) -> None:
-        self.more = {"workers": 2, "watch": watch}
+        self.more = {"workers": 2, "watch": watch, "draintime": peers.DRAIN_S}
         self.daemon = peers.Daemon(build, directory, "both", self.whole(sections))
 
     def whole(self, sections: Sections) -> Sections:
