@@ -36,18 +36,36 @@ SANITIZER_ENV = {
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=99",
     "TSAN_OPTIONS": "halt_on_error=0:exitcode=99:second_deadlock_stack=1",
 }
-PORTS = (
-    10000,
-    30000,
-)  # below the range the kernel draws from, so an outgoing connection cannot take one
+PORTS = (10000, 30000)  # below what the kernel draws from: no outgoing connection takes one
+PORTS_EACH = 5000  # of one run, since several may go on at once
 _taken: set[int] = set()
 _random = random.Random(os.getpid())
+_share: tuple[socket.socket, int] | None = None
+
+
+def first_port() -> int:
+    """Of the share of PORTS that is this process's alone: whose it is, has the name bound."""
+    global _share  # pylint: disable=global-statement
+    if not _share:
+        for first in range(*PORTS, PORTS_EACH):
+            owner = socket.socket(socket.AF_UNIX)
+            try:
+                owner.bind(f"\0kcptund tests: ports from {first}")
+            except OSError:
+                owner.close()
+                continue
+            _share = owner, first
+            break
+        else:
+            raise RuntimeError("too many runs of these tests at once")
+    return _share[1]
 
 
 def free_port(host: str = "127.0.0.1") -> int:
     """A port that nobody uses, for TCP and UDP alike, and not handed out before in this run."""
     for _ in range(1000):
-        port = _random.randrange(*PORTS)
+        # some tests take neighbours as well, which are no other run's either
+        port = first_port() + _random.randrange(PORTS_EACH - 16)
         if port in _taken:
             continue
         try:
