@@ -182,7 +182,10 @@ class Process:
         self.popen.wait()
 
     def tail(self, lines: int = 40) -> str:
-        return f"--- {self.name}: {self.log_path}\n" + "\n".join(self.log().splitlines()[-lines:])
+        head = f"--- {self.name}: {self.log_path}"
+        if not self.running():
+            head += f" (ended, status {self.popen.returncode})"
+        return "\n".join([head, *self.log().splitlines()[-lines:]])
 
     def check_log(self) -> None:
         if SANITIZER.search(self.log()):

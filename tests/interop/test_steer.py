@@ -118,6 +118,16 @@ def expect_steered(server: peers.Daemon, port: int) -> None:
     raise AssertionError(f"{moved} of {all_of_them} handed over: {server.counters('t')}")
 
 
+def expect_sessions(server: peers.Daemon, directory: Path, clients: int = 1) -> None:
+    """No session began for what came to another worker than its own; but a client that has waited
+    for seconds, on a busy machine, dials another."""
+    opened = server.counters("t")["PassiveOpens"]
+    logs = "".join(path.read_text() for path in directory.glob("client*.log"))
+    assert opened == SESSIONS * clients or (
+        opened > SESSIONS * clients and "dialling anew" in logs
+    ), opened
+
+
 @pytest.mark.parametrize("io", ("epoll", "io_uring"))
 @pytest.mark.parametrize("workers", (2, 3))
 def test_sessions_find_their_worker(
@@ -133,7 +143,7 @@ def test_sessions_find_their_worker(
             use_all(port)
             assert server.counters("t")["HandedOver"] > 0
             expect_steered(server, port)
-            assert server.counters("t")["PassiveOpens"] == SESSIONS
+            expect_sessions(server, tmp_path)
         server.stop()
 
 
@@ -181,7 +191,7 @@ def test_addresses_of_every_family(
             with client_of(build, tmp_path, remote % number, f"client-{i}") as port:
                 use_all(port)
                 expect_steered(server, port)
-        assert server.counters("t")["PassiveOpens"] == SESSIONS * len(remotes)
+        expect_sessions(server, tmp_path, len(remotes))
         server.stop()
 
 
@@ -229,7 +239,7 @@ def test_moved_sessions_are_steered_again(
                     NOTICED_S * scale,
                 )
                 expect_steered(server, port)
-            assert server.counters("t")["PassiveOpens"] == SESSIONS
+            expect_sessions(server, tmp_path)
         mangler.stop()
         server.stop()
 
