@@ -177,7 +177,7 @@ void compat_tell(const struct conf *c)
     log_all(LOG_AT_INFO, "initiating key derivation");
 }
 
-void compat_tell_ready(const struct conf *c)
+void compat_tell_ready(const struct conf *c, bool tcp)
 {
     const struct conf_profile *p = &c->profiles[0];
     struct addr_text one = p->listen;
@@ -190,7 +190,7 @@ void compat_tell_ready(const struct conf *c)
         one.port_min = one.port_max = (uint16_t)port;
         addr_text_print(&one, text, sizeof text);
         log_all(LOG_AT_INFO, "Listening on: %s/udp", text);
-        if (p->tcp)
+        if (tcp)
             log_all(LOG_AT_INFO, "Listening on: %s/tcp", text);
     }
 }

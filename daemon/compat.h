@@ -22,6 +22,7 @@ bool compat_is_done(const struct compat *c, int *status);
 int compat_load(const struct compat *c, struct conf **cp, struct conf_problems *ps);
 /* Logs the settings, a line each, as kcptun does when it starts. */
 void compat_tell(const struct conf *c);
-void compat_tell_ready(const struct conf *c); /* every address is bound */
+/* Every address is bound; tcp: for fake TCP, too. */
+void compat_tell_ready(const struct conf *c, bool tcp);
 
 #endif

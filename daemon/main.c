@@ -10,8 +10,11 @@
 #include "daemon/metrics_source.h"
 #include "daemon/netwatch.h"
 #include "daemon/options.h"
+#include "daemon/plan.h"
 #include "daemon/reload.h"
+#include "daemon/roster.h"
 #include "daemon/snmplog.h"
+#include "daemon/sockets.h"
 #include "daemon/upgrade.h"
 #include "daemon/watch.h"
 #include "daemon/watchdog.h"
@@ -563,6 +566,13 @@ static int open_control(struct daemon *d)
     return answers_new(&d->answers, &ap);
 }
 
+static bool serves_tcp(const struct daemon *d)
+{
+    const struct roster_entry *e = roster_next(reload_roster(d->reload), &(unsigned){0});
+
+    return e && sockets_serve_tcp(e->plan->sockets);
+}
+
 static int run(struct daemon *d)
 {
     int r = block_signals(d);
@@ -596,7 +606,7 @@ static int run(struct daemon *d)
         log_info("kcptund %s is ready: %u tunnel%s, %u worker%s, %s", KCPTUND_VERSION, n, n == 1 ? "" : "s",
                  d->sh.n_workers, d->sh.n_workers == 1 ? "" : "s", d->sh.io->name);
         if (d->compat.name)
-            compat_tell_ready(d->sh.conf);
+            compat_tell_ready(d->sh.conf, serves_tcp(d));
         tell_status(d);
         if (d->sh.elder)
             elder_started(d->sh.elder);

@@ -346,6 +346,11 @@ bool sockets_same_host(const struct sockets *a, const struct sockets *b)
     return a->at.host && b->at.host && !strcmp(a->at.host, b->at.host);
 }
 
+bool sockets_serve_tcp(const struct sockets *s)
+{
+    return s->tcp && s->fds[count_fds(s->n_ports, s->n_workers, true) - 1] >= 0; /* the last to be opened */
+}
+
 int sockets_adopt(struct sockets *s, unsigned port, unsigned worker)
 {
     unsigned i = s->stream ? 0 : port * s->n_workers + worker;

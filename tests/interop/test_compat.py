@@ -292,6 +292,19 @@ def test_refused(build: Path, tmp_path: Path, args: list[str], status: int, says
     assert done.returncode == status and says in done.stdout + done.stderr
 
 
+def test_tcp_without_the_capability(build: Path, tmp_path: Path) -> None:
+    """It says what is missing, and not that it listens."""
+    argv = ["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw"]
+    path = link(build, tmp_path, "kcptun-server")
+    argv += [str(path), "-l", f"127.0.0.1:{peers.free_port()}", "-tcp"]
+    server = peers.Process("server", argv, tmp_path / "server.log")
+    peers.wait_for("its start", lambda: "/udp" in server.log(), 20)
+    server.signal(signal.SIGTERM)
+    assert server.wait(peers.STOP_S) == 0
+    assert "tcp = true needs the capability CAP_NET_RAW" in server.log()
+    assert "/tcp" not in server.log()
+
+
 def test_taken_port(build: Path, tmp_path: Path) -> None:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
