@@ -12,8 +12,8 @@
 
 enum {
     PACKET_MTU_MAX = 1500,        /* bytes of UDP payload; the peers cut what is longer */
-    PACKET_BATCH = 96,            /* datagrams after which a batch is full */
-    PACKET_BATCH_MAX = 352,       /* with the parity of one more group: at most 255 */
+    PACKET_BATCH = 144,           /* datagrams after which a batch is full */
+    PACKET_BATCH_MAX = 400,       /* with the parity of one more group: at most 255 */
 };
 
 struct packet_batch {

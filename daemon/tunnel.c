@@ -638,6 +638,8 @@ void peer_serve(struct peer *p)
         if (st) /* reading made room, and more came up behind it */
             relay_on_stream(p, st);
     } while (r == 0 || st);
+    if (w->batch.n >= NET_GSO_SEGS) /* what the next session adds makes no run longer */
+        worker_flush(w);
     if (r == SESSION_ENDED || session_settle(p->session)) {
         peer_close(p, session_end_text(p->session));
         return;
