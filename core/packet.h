@@ -12,7 +12,7 @@
 
 enum {
     PACKET_MTU_MAX = 1500,        /* bytes of UDP payload; the peers cut what is longer */
-    PACKET_BATCH = 144,           /* datagrams after which a batch is full */
+    PACKET_BATCH = 144,           /* datagrams after which a batch is full: three runs; a read of 128 KiB with parity */
     PACKET_BATCH_MAX = 400,       /* with the parity of one more group: at most 255 */
 };
 
