@@ -259,7 +259,8 @@ class Daemon(Process):
         tcp = [int(text.rsplit(":", 1)[1]) for text in local if ":" in text]
         self.wait_ready("udp", udp)
         self.wait_ready("tcp", tcp)
-        for path in (text for text in local if ":" not in text):
+        unix = [text for text in local if ":" not in text]
+        for path in (*unix, str(self.control)):
             self.wait_until(f"unix {path}", lambda p=path: listens_on_path(self.pid, p))
 
     def ctl(self, *args: str, timeout: float = 20.0) -> subprocess.CompletedProcess[str]:
