@@ -149,7 +149,7 @@ int smux_open(struct smux *m, struct smux_stream **sp)
         return SMUX_AGAIN;
     while (m->next_id <= UINT32_MAX && smux_table_find(m, (uint32_t)m->next_id))
         m->next_id += 2;
-    if (!smux_stream_fits(m) || m->next_id > UINT32_MAX)
+    if (!smux_stream_fits(m) || !smux_ids_left(m))
         return SMUX_FULL;
     s = smux_stream_new(m, (uint32_t)m->next_id);
     if (!s)
@@ -159,6 +159,11 @@ int smux_open(struct smux *m, struct smux_stream **sp)
     smux_out_due(s, SMUX_DUE_SYN);
     *sp = s;
     return 0;
+}
+
+bool smux_ids_left(const struct smux *m)
+{
+    return m->next_id <= UINT32_MAX;
 }
 
 uint32_t smux_stream_id(const struct smux_stream *s)

@@ -82,6 +82,7 @@ struct smux_stream *smux_next_event(struct smux *m);
 /* ---- streams ---- */
 /* Queues SYN. 0, SMUX_FULL, SMUX_AGAIN (the version is not known yet), -ENOMEM. */
 int smux_open(struct smux *m, struct smux_stream **sp);
+bool smux_ids_left(const struct smux *m);             /* if not, more streams take another session */
 uint32_t smux_stream_id(const struct smux_stream *s);
 void smux_stream_set_ctx(struct smux_stream *s, void *ctx);
 void *smux_stream_ctx(const struct smux_stream *s);

@@ -392,11 +392,16 @@ void slot_step(struct slot *s)
     set_timer(s);
 }
 
+static bool is_used_up(const struct peer *p, struct tick now)
+{
+    return !tick_before(now, p->expires) || !smux_ids_left(session_smux(p->session));
+}
+
 void slot_take(struct slot *s, int fd)
 {
     struct worker *w = worker_of(s);
 
-    if (s->peer && !tick_before(w->now, s->peer->expires)) {
+    if (s->peer && is_used_up(s->peer, w->now)) {
         struct peer *old = s->peer;
 
         s->peer = NULL;

@@ -310,8 +310,10 @@ static void test_ids_run_out(void **state)
 
         m->next_id = (uint64_t)last - 2;
         assert_int_equal(feed_frame(m, SMUX_SYN, last - 2, "", 0), 0); /* the peer took this one */
+        assert_true(smux_ids_left(m));
         assert_int_equal(smux_open(m, &s), 0);
         assert_int_equal(smux_stream_id(s), last);
+        assert_false(smux_ids_left(m));
         assert_int_equal(smux_open(m, &s), SMUX_FULL);
         assert_int_equal(smux_open(m, &s), SMUX_FULL);
         assert_int_equal(smux_streams(m), 2);
