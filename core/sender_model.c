@@ -25,19 +25,21 @@ enum { /* microseconds unless said otherwise */
        LOSS_BATCH = 300, /* records for one step of the loss estimate */
        LOSS_BATCH_DOWN = 100,
        EXCESS_BATCH = 100, /* records: fewer say little */
-       QUEUE_FOREIGN = 4000,
+       QUEUE_FOREIGN = 4000, /* left when we gave way */
+       QUEUE_PRESSED = 15000, /* mean while we hold back */
        PRESSED_CYCLES = 3,
        FLAT_ROUNDS = 3,
+       LATE_RUN = 6, /* samples in a row: fewer are jitter */
        AGGRESSIVE_US = 20 * 1000 * 1000,
        DGRAM = 1400, /* bytes, where the exact size does not matter */
        FIRST_RATE = 1250 * 1000, /* bytes a second before the first sample */
        FIRST_WINDOW = 32 * DGRAM,
 };
 
-#define EXCESS_MUCH 0.03 /* share lost beyond what is random */
+#define EXCESS_MUCH 0.01 /* share lost beyond what is random, and beyond a quarter of that */
 
 static const double gain_startup = 2.885, gain_drain = 0.5, gain_up = 1.25, gain_down = 0.75, gain_leap = 1.6,
-                    gain_leap_far = 2.0, gain_probe_rtt = 0.9, gain_least = 0.85;
+                    gain_leap_far = 2.0, gain_probe_rtt = 0.9, gain_least = 0.85, gain_least_aggressive = 0.90;
 
 /* ---- filters ---- */
 
@@ -182,7 +184,10 @@ void sender_model_rtt(struct sender *s, uint64_t rtt)
     if (s->phase == SENDER_PROBE_RTT)
         s->probe_min = MIN(s->probe_min, rtt);
     s->cycle_min = MIN(s->cycle_min, rtt);
+    s->late_run = rtt > s->cycle_min + QUEUE_STARTUP ? s->late_run + 1 : 0;
     note_recent(s, rtt);
+    s->cruise_queue += recent_rtt(s) - s->min_rtt;
+    s->cruise_n++;
     log_queue(s, s->now - rtt, rtt > s->min_rtt + s->qbase ? rtt - s->min_rtt - s->qbase : 0);
 }
 
@@ -242,8 +247,10 @@ static void enter(struct sender *s, enum sender_phase ph)
         s->up_ended = s->now;
         s->judged = false;
     }
-    if (ph == SENDER_CRUISE)
+    if (ph == SENDER_CRUISE) {
         s->phase_len = path_rtt(s) * (4096 + draw(s) % 2049) / 1024;
+        s->cruise_queue = s->cruise_n = 0;
+    }
     if (ph == SENDER_DOWN)
         s->cycle_min = UINT64_MAX;
     if (ph == SENDER_PROBE_RTT) {
@@ -255,6 +262,14 @@ static void enter(struct sender *s, enum sender_phase ph)
 static bool is_aggressive(const struct sender *s)
 {
     return s->now < s->aggressive_until;
+}
+
+/* From a rate that turned out to be far too low. */
+static void leap(struct sender *s)
+{
+    s->flat_rounds = 0;
+    s->full_bw = max_filter_get(&s->bw);
+    enter(s, SENDER_LEAP);
 }
 
 static uint64_t surplus(const struct sender *s)
@@ -269,10 +284,10 @@ static double cruise_gain(const struct sender *s)
     uint64_t q = sender_queue(s), aim = surplus(s);
     double g;
 
-    if (q <= aim || is_aggressive(s))
+    if (q <= aim)
         return 1;
     g = 1 - 2.0 * (double)(q - aim) / (double)MAX(s->min_rtt, (uint64_t)50000);
-    return MAX(g, gain_least);
+    return MAX(g, is_aggressive(s) ? gain_least_aggressive : gain_least);
 }
 
 static double gain_of(const struct sender *s)
@@ -289,7 +304,7 @@ static double gain_of(const struct sender *s)
     case SENDER_DOWN:
         return gain_down;
     case SENDER_LEAP:
-        return max_filter_get(&s->bw) < s->bw_max / 10 * 7 ? gain_leap_far : gain_leap;
+        return max_filter_get(&s->bw) < s->bw_max / 10 * 7 && !is_aggressive(s) ? gain_leap_far : gain_leap;
     case SENDER_PROBE_RTT:
         return gain_probe_rtt;
     }
@@ -320,16 +335,17 @@ static uint64_t window_of(const struct sender *s)
     return sender_bwe(s) * (path_rtt(s) + allow + s->qbase + lossy + s->ack_gap) / 1000000 + 4 * DGRAM;
 }
 
-/* A competitor that does not mind loss keeps the queue full whatever we do: giving way leaves it everything. Loss beyond what
- * is random, and a queue that stays although we gave way, cycle after cycle, tell that it is there. */
+/* A competitor that does not mind loss keeps the queue filled whatever we do: giving way leaves it everything. Loss beyond what
+ * is random, and a queue that stands while we hold back, cycle after cycle, tell that it is there. The queue comes and goes
+ * with the competitor's own cycle, so its mean counts. */
 static void watch_competitor(struct sender *s)
 {
-    bool pressed = s->excess > EXCESS_MUCH && s->q_left[0] > QUEUE_FOREIGN;
+    bool lossy = s->excess > EXCESS_MUCH + s->loss.p / 4;
 
-    s->pressed = pressed ? s->pressed + 1 : 0;
+    s->pressed = lossy && s->cruise_queue > QUEUE_PRESSED * s->cruise_n ? s->pressed + 1 : 0;
     if (s->pressed >= PRESSED_CYCLES)
         s->aggressive_until = s->now + AGGRESSIVE_US;
-    else if (s->excess < EXCESS_MUCH && s->q_left[0] <= QUEUE_FOREIGN)
+    else if (!lossy && s->q_left[0] <= QUEUE_FOREIGN)
         s->aggressive_until = 0;
 }
 
@@ -341,6 +357,18 @@ static void end_cycle(struct sender *s)
     s->qbase = MIN(MIN(s->q_left[0], s->q_left[1]), (uint64_t)QBASE_MAX);
     s->bw_max = MAX(s->bw_max - s->bw_max / 200, max_filter_get(&s->bw));
     watch_competitor(s);
+}
+
+/* What comes after cruising. A competitor just found has kept us small: we take our part in one go. */
+static void probe_rate(struct sender *s)
+{
+    bool was = is_aggressive(s);
+
+    end_cycle(s);
+    if (is_aggressive(s) && !was)
+        leap(s);
+    else
+        enter(s, SENDER_UP);
 }
 
 /* A probe that raised the rate and left no queue: there is much more. */
@@ -355,7 +383,7 @@ static void step_phase(struct sender *s)
 
     switch (s->phase) {
     case SENDER_STARTUP:
-        if (s->known && (s->flat_rounds >= FLAT_ROUNDS || q > QUEUE_STARTUP || s->wnd_rounds >= 2))
+        if (s->known && (s->flat_rounds >= FLAT_ROUNDS || s->late_run >= LATE_RUN || s->wnd_rounds >= 2))
             enter(s, SENDER_DRAIN);
         break;
     case SENDER_DRAIN:
@@ -366,25 +394,21 @@ static void step_phase(struct sender *s)
         if (!s->judged && s->now - s->up_ended >= rtt) {
             s->judged = true;
             if (rose(s)) {
-                s->flat_rounds = 0;
-                s->full_bw = max_filter_get(&s->bw);
-                enter(s, SENDER_LEAP);
+                leap(s);
                 break;
             }
         }
         if (s->now - s->min_stamp > MIN_RTT_AGE && s->now >= s->probe_end + PROBE_RTT_EVERY)
             enter(s, SENDER_PROBE_RTT);
-        else if (in >= s->phase_len) {
-            end_cycle(s);
-            enter(s, SENDER_UP);
-        }
+        else if (in >= s->phase_len)
+            probe_rate(s);
         break;
     case SENDER_UP:
-        if (in >= MIN(rtt, (uint64_t)UP_MAX) || q > QUEUE_UP)
+        if (in >= MIN(rtt, (uint64_t)UP_MAX) || (!is_aggressive(s) && q + s->qbase > QUEUE_UP + s->q_left[0]))
             enter(s, SENDER_DOWN);
         break;
     case SENDER_LEAP:
-        if (s->flat_rounds >= 2 || q > QUEUE_STARTUP)
+        if (s->flat_rounds >= 2 || (!is_aggressive(s) && s->late_run >= LATE_RUN))
             enter(s, SENDER_DOWN);
         break;
     case SENDER_DOWN:
@@ -433,7 +457,7 @@ static void note_excess(struct sender *s)
     if (s->excess_all < EXCESS_BATCH)
         return;
     lost = (double)s->excess_lost / s->excess_all;
-    if (sender_knows_loss(s))
+    if (s->known || sender_knows_loss(s)) /* where a queue always stands, what is random is never known */
         s->excess += (MAX(0, lost - MAX(s->loss.p, sender_loss(s))) - s->excess) / 5;
     s->excess_lost = s->excess_all = 0;
 }
@@ -443,6 +467,8 @@ static void end_round(struct sender *s)
     double lost = s->round_all ? (double)s->round_lost / s->round_all : 0;
     uint64_t bw = max_filter_get(&s->bw);
 
+    if (s->phase == SENDER_STARTUP && !s->known)
+        s->cycle_min = UINT64_MAX; /* the queue that we find when we begin is not ours */
     note_excess(s);
     if (s->loss.all >= LOSS_BATCH)
         loss_est_batch(&s->loss);
@@ -454,7 +480,7 @@ static void end_round(struct sender *s)
     s->wnd_limited = false;
     check_capacity(s, lost);
     s->queue_rounds = sender_queue(s) > MAX((uint64_t)30000, s->min_rtt * 2 / 5) ? s->queue_rounds + 1 : 0;
-    if (s->queue_rounds >= 3 && !s->over_rounds && s->phase != SENDER_PROBE_RTT &&
+    if (s->queue_rounds >= 3 && !s->over_rounds && !is_aggressive(s) && s->phase != SENDER_PROBE_RTT &&
         s->now >= s->probe_end + PROBE_RTT_EVERY) {
         s->queue_rounds = 0;
         enter(s, SENDER_PROBE_RTT);

@@ -126,6 +126,8 @@ struct sender {
     unsigned flat_rounds, wnd_rounds, queue_rounds;
     uint64_t qbase, q_left[2];    /* queue that is not ours; what the last two cycles left of it */
     uint64_t cycle_min;           /* smallest sample since we gave way last */
+    unsigned late_run;            /* samples in a row with a queue beyond that */
+    uint64_t cruise_queue, cruise_n; /* us, summed over the samples since cruising began */
     uint64_t probe_min, probe_end;
     unsigned pressed;             /* cycles in a row in which a competitor does not give way */
     uint64_t aggressive_until;
