@@ -465,6 +465,8 @@ static int turn(struct worker *w, struct tick until)
     if (!n && sleep && tick_since_us(io_now(), until) >= OVERSLEPT_US)
         n = w->ops->wait(w->io, (struct tick){0}, ev, EVENTS); /* what came meanwhile goes before what is overdue */
     post_awake(w->sh->post, w->id);
+    if (!n && spin) /* who shares the core may be who answers */
+        sched_yield();
     if (n < 0)
         return n;
     w->now = io_now();
