@@ -186,7 +186,7 @@ void sender_model_rtt(struct sender *s, uint64_t rtt)
     s->cycle_min = MIN(s->cycle_min, rtt);
     s->late_run = rtt > s->cycle_min + QUEUE_STARTUP ? s->late_run + 1 : 0;
     note_recent(s, rtt);
-    s->cruise_queue += recent_rtt(s) - s->min_rtt;
+    s->cruise_queue += MAX(recent_rtt(s), s->min_rtt) - s->min_rtt; /* a probe may just have raised it */
     s->cruise_n++;
     log_queue(s, s->now - rtt, rtt > s->min_rtt + s->qbase ? rtt - s->min_rtt - s->qbase : 0);
 }
