@@ -91,6 +91,7 @@ void sender_begin_input(struct sender *s, struct tick now)
     s->in.any = s->in.has_best = false;
     s->in.rtt = 0;
     s->in.rack_before = s->rack_t;
+    s->in.oldest = 0;
 }
 
 /* The spacing of what acknowledges: up fast, down slowly. */
@@ -113,6 +114,8 @@ static void find_losses(struct sender *s)
 {
     uint64_t reo = sender_reo(s), before = s->rack_t > reo ? s->rack_t - reo : 0;
 
+    if (s->now >= sender_gap_due(s))
+        sender_gap_over(s);
     if (s->now > late_after(s))
         before = MAX(before, MIN(s->rack_t, s->now - late_after(s)));
     sender_rec_lose(s, before);
@@ -132,6 +135,7 @@ void sender_end_input(struct sender *s)
     if (s->in.has_best)
         sender_model_rate(s);
     s->t_arrival = s->now;
+    sender_gap_ends(s);
     find_losses(s);
     sender_model_step(s);
 }
@@ -261,7 +265,7 @@ void sender_back_loss(struct sender *s, double loss)
 
 struct tick sender_deadline(const struct sender *s)
 {
-    uint64_t t = MIN(probe_at(s), sender_thin_due(s));
+    uint64_t t = MIN(MIN(probe_at(s), sender_thin_due(s)), sender_gap_due(s));
 
     if (s->paced)
         t = MIN(t, s->pacer.next);
@@ -285,6 +289,7 @@ void sender_trim(struct sender *s)
     free(s->rec);
     s->rec = NULL;
     s->cap = 0;
+    sender_gap_over(s);
     s->first = s->scan = s->thin.looked = s->next;
 }
 

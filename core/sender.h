@@ -46,6 +46,10 @@ void sender_sent(struct sender *s, size_t bytes);
 void sender_peer_is_ours(struct sender *s);
 /* What the peer's sequence numbers show of the way here: the share of its datagrams that is lost. */
 void sender_back_loss(struct sender *s, double loss);
+/* Datagrams of the peer are missing before the one that is taken next, and its FEC may still bring them back: what they may
+ * acknowledge is not taken for lost, until they came or sender_gap_over() says that they will not. */
+void sender_gap(struct sender *s, struct tick now);
+void sender_gap_over(struct sender *s);
 /* When the next flush has something to do by the clock; TICK_NEVER. */
 struct tick sender_deadline(const struct sender *s);
 /* The path is another one: what is in flight counts as lost. */

@@ -157,7 +157,7 @@ static uint64_t reo_floor(const struct sender *s)
 {
     if (!s->min_rtt)
         return 10000;
-    return sender_is_thin(s) || sender_is_cramped(s) ? REO_SHORT : MAX(s->min_rtt / 4, 1000);
+    return sender_is_thin(s) || sender_is_short_of_window(s) ? REO_SHORT : MAX(s->min_rtt / 4, 1000);
 }
 
 uint64_t sender_reo(const struct sender *s)

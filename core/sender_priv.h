@@ -92,6 +92,7 @@ struct sender {
         struct sender_rec best;   /* newest sent of what arrived */
         uint64_t rtt;             /* smallest sample; 0: none */
         uint64_t rack_before;     /* rack_t as it was */
+        uint64_t oldest;          /* sending of the first of what it named, 0: nothing */
         uint32_t una_n, una_first, una_best; /* what una covers: segments, record of the first, of the newest that fits */
     } in;
 
@@ -153,6 +154,17 @@ struct sender {
         uint32_t looked;          /* records before this one have been counted */
         uint32_t fates, missing;  /* records whose time is over; without an acknowledgement of their own */
     } thin;
+    struct gaps {                 /* datagrams of the peer that are missing, and may still come */
+        struct {
+            uint64_t from, to;    /* what they answer was sent within */
+        } v[8];
+        unsigned n;
+        bool open;                /* one more, the end of which is not known yet, */
+        uint64_t from;            /* and its beginning */
+        uint64_t since;           /* the first of them */
+        bool holds;               /* records from `held` on were spared for them */
+        uint32_t held;
+    } gaps;
     double back_loss;             /* of the way back, as the peer's sequence numbers show it */
     bool acks_all;                /* each transmission of a thin flow is acknowledged by itself */
     unsigned urgent;              /* transmissions that wait for nothing */
@@ -168,7 +180,6 @@ static inline struct sender_rec *sender_rec_at(const struct sender *s, uint32_t 
     return &s->rec[no & (s->cap - 1)];
 }
 void sender_rec_lose(struct sender *s, uint64_t before); /* what was sent before then and flies is lost */
-uint64_t sender_rec_oldest(struct sender *s); /* when the oldest that flies was sent; UINT64_MAX: none */
 void sender_rec_arrived(struct sender *s, uint32_t no);
 void sender_rec_una(struct sender *s); /* settles what una covered */
 void sender_count_fate(struct sender *s, struct sender_rec *r, bool lost);
@@ -176,6 +187,12 @@ uint32_t sender_rec_took(void *ctx, const struct arq_sent *a, uint32_t age_ms);
 uint32_t sender_rec_sent(void *ctx, const struct arq_sent *a, uint32_t tag);
 void sender_rec_ack(void *ctx, uint32_t sn, uint32_t ts, uint32_t tag, unsigned flags);
 void sender_rec_covered(void *ctx, uint32_t sn, uint32_t tag);
+
+/* sender_gap.c */
+void sender_gap_ends(struct sender *s);
+void sender_gap_spare(struct sender *s, uint32_t no); /* that record is not judged for now */
+bool sender_gap_holds(const struct sender *s, uint64_t t_sent);
+uint64_t sender_gap_due(const struct sender *s); /* us: nothing is held longer than that; UINT64_MAX: nothing is */
 
 /* sender_thin.c */
 void sender_thin_sent(struct sender *s, uint32_t sn, uint32_t bytes, unsigned lost); /* a first transmission, or a repair */

@@ -74,6 +74,8 @@ static bool make_room(struct sender *s)
             lose(s, sender_rec_at(s, s->first));
         if (s->scan == s->first)
             s->scan++;
+        if (s->gaps.held == s->first)
+            s->gaps.held++;
         s->first++;
     }
     return true;
@@ -243,12 +245,12 @@ void sender_rec_ack(void *ctx, uint32_t sn, uint32_t ts, uint32_t tag, unsigned 
     }
     if (!(flags & ARQ_RECOVERED) && (!s->in.rtt || s->now - r->t_sent < s->in.rtt))
         s->in.rtt = MAX(s->now - r->t_sent, 1);
-    if (r->t_sent < s->in.rack_before)
-        sender_model_late(s, s->in.rack_before - r->t_sent, 1);
-    else
-        sender_model_late(s, 0, 1);
+    if (s->acks_all || !(flags & ARQ_RECOVERED)) /* what we wait for anyway is not late */
+        sender_model_late(s, r->t_sent < s->in.rack_before ? s->in.rack_before - r->t_sent : 0, 1);
     if (r->state != REC_ARRIVED)
         arrived(s, r);
+    if (!s->in.oldest || r->t_sent < s->in.oldest)
+        s->in.oldest = r->t_sent;
     set_beside(s, tag, sn);
 }
 
@@ -280,16 +282,18 @@ void sender_rec_covered(void *ctx, uint32_t sn, uint32_t tag)
 
 void sender_rec_lose(struct sender *s, uint64_t before)
 {
-    while (s->scan != s->next &&
-           (sender_rec_at(s, s->scan)->state != REC_FLYING || sender_rec_at(s, s->scan)->t_sent < before)) {
-        if (sender_rec_at(s, s->scan)->state == REC_FLYING)
-            lose(s, sender_rec_at(s, s->scan));
-        s->scan++;
-    }
-}
+    if (before == UINT64_MAX)
+        sender_gap_over(s);
+    for (; s->scan != s->next; s->scan++) {
+        struct sender_rec *r = sender_rec_at(s, s->scan);
 
-uint64_t sender_rec_oldest(struct sender *s)
-{
-    sender_rec_lose(s, 0);
-    return s->scan != s->next ? sender_rec_at(s, s->scan)->t_sent : UINT64_MAX;
+        if (r->state != REC_FLYING)
+            continue;
+        if (r->t_sent >= before)
+            break;
+        if (!sender_gap_holds(s, r->t_sent))
+            lose(s, r);
+        else
+            sender_gap_spare(s, s->scan);
+    }
 }

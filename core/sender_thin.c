@@ -102,11 +102,12 @@ static void begin(const struct sender *s, struct thin_copy *c, unsigned left)
     c->from = left ? s->now + JOIN_US : c->overdue;
 }
 
-/* Copies of what leaves now. Where holes hold up the peer's window, what was lost more than once gets some, too. */
+/* Copies of what leaves now. Where holes hold up the peer's window, what was lost more than once gets some, too; toward a
+ * kcptun always, for its window is but a few round trips wide: a hole that is lost time and again closes it. */
 static unsigned copies_of(const struct sender *s, unsigned lost)
 {
     lost += sender_is_short_of_window(s);
-    if (lost > 1 && (sender_is_cramped(s) || sender_is_short_of_window(s)))
+    if (lost > 1 && (!s->acks_all || sender_is_cramped(s) || sender_is_short_of_window(s)))
         return MIN(lost - 1, REPAIR_COPIES);
     return s->p.redundancy > 1 && sender_is_thin(s) ? copies_wanted(s) : 0;
 }

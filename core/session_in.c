@@ -106,6 +106,7 @@ static void segs_in(struct session *s, struct bytes segs, unsigned flags, struct
 /* The FEC side of a packet: its group, and what that brings back. */
 static bool fec_in(struct session *s, const struct shard *sh, struct tick now)
 {
+    bool any = false;
     struct bytes b;
 
     if (!s->dec) {
@@ -122,7 +123,10 @@ static bool fec_in(struct session *s, const struct shard *sh, struct tick now)
         segs_in(s, b, ARQ_RECOVERED, now);
         if (arq_settle(s->arq)) /* b goes with the next call on the decoder */
             return session_fail(s, SESSION_NO_MEMORY);
+        any = true;
     }
+    if (any && s->sender)
+        sender_gap_over(s->sender);
     return true;
 }
 
@@ -161,6 +165,8 @@ int session_input(struct session *s, struct bytes payload, struct tick now)
         return 0;
     }
     session_stir(s, now);
+    if (sh.kind && s->sender)
+        session_gap_shard(s, &sh, now);
     if (sh.kind != SHARD_PARITY)
         segs_in(s, sh.kind ? sh.payload : payload, 0, now);
     if (!arq_state(s->arq)->behind) { /* who has lost the session says nothing of how it was */

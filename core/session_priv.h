@@ -48,6 +48,10 @@ struct session {
         uint32_t newest; /* data packets before the newest heard of, counted from sequence number 0 */
         uint32_t got, due; /* of late */
     } here;
+    struct gap_watch { /* the peer's newest FEC group */
+        uint32_t group;
+        unsigned next, missing; /* position behind the last that came; missing before it */
+    } gap;
     struct tick group_began; /* our FEC group */
     unsigned group_n; /* datagrams in it */
     unsigned plain_heard, fec_heard; /* datagrams without and with FEC */
@@ -96,6 +100,7 @@ void session_sample(struct session *s, struct tick now); /* of the histograms: o
 bool session_pump(struct session *s);
 void session_ack_heard(struct session *s, struct tick now); /* after a datagram: its time of sending, an answer */
 void session_ack_shard(struct session *s, const struct shard *sh, struct tick now); /* a datagram with FEC came */
+void session_gap_shard(struct session *s, const struct shard *sh, struct tick now); /* one is about to be taken */
 /* With a sender: whether acknowledgements leave with this flush, in which company, and how often each. */
 void session_ack_plan(struct session *s, struct tick now, bool company);
 struct tick session_ack_due(const struct session *s); /* when what came is acknowledged; TICK_NEVER: nothing waits */
