@@ -84,6 +84,52 @@ static void test_pacer(void **state)
     assert_true(p.next < UINT64_MAX / 2);
 }
 
+/* What a missing datagram of the peer may answer lies between what its neighbours answer; a while later it is judged all the
+ * same, from the first record that was spared. */
+static void test_gaps(void **state)
+{
+    struct sender s = {.srtt = 100000, .rack_t = 5000000, .reo = 1000, .scan = 40};
+
+    (void)state;
+    assert_false(sender_gap_holds(&s, 5000000));
+    sender_gap(&s, (struct tick){6000000});
+    assert_false(sender_gap_holds(&s, 4998999));
+    assert_true(sender_gap_holds(&s, 4999000));
+    assert_true(sender_gap_holds(&s, 9000000)); /* its end is not known yet */
+    s.in.oldest = 5010000;
+    sender_gap_ends(&s);
+    assert_true(sender_gap_holds(&s, 5009999));
+    assert_false(sender_gap_holds(&s, 5010000));
+    assert_true(sender_gap_due(&s) == UINT64_MAX);
+    sender_gap_spare(&s, 17);
+    sender_gap_spare(&s, 23);
+    assert_int_equal(sender_gap_due(&s), 6070000);
+    sender_gap_over(&s);
+    assert_int_equal(s.scan, 17);
+    assert_false(sender_gap_holds(&s, 5005000));
+    assert_true(sender_gap_due(&s) == UINT64_MAX);
+}
+
+/* However many there are: the last place then stands for all that follow. */
+static void test_many_gaps(void **state)
+{
+    struct sender s = {.srtt = 100000};
+
+    (void)state;
+    for (uint64_t i = 1; i <= 20; i++) {
+        s.rack_t = i * 1000;
+        sender_gap(&s, (struct tick){i * 1000});
+        s.in.oldest = i * 1000 + 500;
+        sender_gap_ends(&s);
+    }
+    assert_int_equal(s.gaps.n, LEN(s.gaps.v));
+    assert_false(sender_gap_holds(&s, 999));
+    assert_true(sender_gap_holds(&s, 1000));
+    assert_false(sender_gap_holds(&s, 1500));
+    assert_true(sender_gap_holds(&s, 20499));
+    assert_false(sender_gap_holds(&s, 20500));
+}
+
 /* Two segments, of which the sender asked to be told. */
 static int pull_two(void *ctx, struct arq *a, struct arq_chunk *c)
 {
@@ -148,6 +194,8 @@ int main(void)
         cmocka_unit_test(test_loss),
         cmocka_unit_test(test_loss_while_giving_way),
         cmocka_unit_test(test_pacer),
+        cmocka_unit_test(test_gaps),
+        cmocka_unit_test(test_many_gaps),
         cmocka_unit_test(test_record_pushed_out),
     };
 
