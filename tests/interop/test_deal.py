@@ -64,9 +64,13 @@ class Pair:
         return self.client.request("streams")["streams"]
 
     def place_of(self, s: socket.socket) -> str:
-        """The session a connection's stream is in."""
+        """The session a connection's stream is in, once it is there."""
         local = "127.0.0.1:%d" % s.getsockname()[1]
-        return next(x["session"] for x in self.streams() if x["local"] == local)
+
+        def look() -> str | None:
+            return next((x["session"] for x in self.streams() if x["local"] == local), None)
+
+        return peers.wait_for("the stream", look, 20)
 
     def state(self, session: str) -> str:
         return next((x["state"] for x in self.sessions() if x["id"] == session), "gone")
@@ -78,8 +82,8 @@ class Pair:
             place = self.place_of(bulk.socket)
 
             def told() -> bool:
-                x = next(x for x in self.sessions() if x["id"] == place)
-                return x["in_bytes"] + x["out_bytes"] >= TOLD
+                moved = [x["in_bytes"] + x["out_bytes"] for x in self.sessions() if x["id"] == place]
+                return bool(moved) and moved[0] >= TOLD
 
             peers.wait_for("bulk to get going", told, 30)
             yield place
