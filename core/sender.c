@@ -13,6 +13,7 @@ enum { /* microseconds */
        URGENT = 2, /* transmissions of one probe */
        DEAF_AFTER = 2, /* probes */
        PARITY_US = 30 * 1000 * 1000,
+       PARITY_URGENT_US = 120 * 1000 * 1000, /* a look costs somebody half a second of waiting */
        PARITY_SOME = 2,
        WINDOW_BDPS = 3, /* a window of so many keeps up with what holes cost */
        RTT_MAX = 60 * 1000 * 1000, /* longer ones tell of a time in which we did not run */
@@ -220,15 +221,15 @@ static bool is_light(const struct sender *s)
 }
 
 /* What parity repairs is not seen as lost, so a look without it is taken now and then. */
-unsigned sender_parity(struct sender *s, unsigned data, unsigned most)
+unsigned sender_parity(struct sender *s, unsigned data, unsigned most, bool urgent)
 {
     unsigned n;
-    bool room = sender_is_short_of_window(s) || is_light(s);
+    bool room = urgent || sender_is_short_of_window(s) || is_light(s);
 
     if (room && sender_loss(s) >= PARITY_LOSS) {
-        n = sender_loss(s) < PARITY_LOSS_ALL ? MIN(most, PARITY_SOME) : most;
+        n = !urgent && sender_loss(s) < PARITY_LOSS_ALL ? MIN(most, PARITY_SOME) : most;
         s->parity = s->now < s->parity_until ? MAX(s->parity, n) : n;
-        s->parity_until = s->now + PARITY_US;
+        s->parity_until = s->now + (urgent ? PARITY_URGENT_US : PARITY_US);
     }
     n = room && s->now < s->parity_until ? MIN(s->parity, most) : 0;
     s->parity_share = (double)n / data;

@@ -34,9 +34,9 @@ void sender_begin_flush(struct sender *s, struct tick now, uint64_t most, bool c
 void sender_end_flush(struct sender *s, bool more);
 /* The application, not the path, sets the rate, and it is small. */
 bool sender_is_thin(const struct sender *s);
-/* How many parity packets of a group of `data`, `most` at the most, are worth sending: if there is room for them and loss to
- * repair. */
-unsigned sender_parity(struct sender *s, unsigned data, unsigned most);
+/* How many parity packets of a group of `data`, `most` at the most, are worth sending: if there is room for them, or somebody
+ * is waiting for what is lost of others (urgent), and loss to repair. */
+unsigned sender_parity(struct sender *s, unsigned data, unsigned most, bool urgent);
 /* Bytes beside the segments (parity) that take part in the rate. */
 void sender_charge(struct sender *s, size_t bytes);
 void sender_set_redundancy(struct sender *s, uint32_t redundancy);

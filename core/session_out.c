@@ -11,6 +11,8 @@ enum {
     PARITY_PAUSE_US = 500 * 1000, /* a group whose last packet came this long after the one before gets no parity:
                                    * what it protected was acknowledged or sent again long ago */
     PARITY_WITHIN_US = 25 * 1000,
+    OVERTAKE_US = 1000 * 1000,
+    OVERTAKES_MIN = 3, /* small messages ahead of bulk, within twice that */
     PROBES = 40, /* in a whole peer timeout: at 20 % loss each way one in three is not answered */
     PROBES_MIN = 8, /* unanswered, before that says anything */
     PROBES_QUICK = 20, /* of a busy peer, closer together: ... */
@@ -154,6 +156,21 @@ static struct fec_encoder *encoder(const struct session *s)
     return s->fec_differs && !smux_peer_is_ours(s->smux) ? NULL : s->enc;
 }
 
+/* Somebody's small messages share the session with bulk: they wait for whatever is lost of it. */
+static bool is_mixed(struct session *s)
+{
+    uint64_t n = smux_overtakes(s->smux), us = tick_since_us(s->now, s->overtakes.since);
+
+    if (us >= OVERTAKE_US) {
+        s->overtakes.n[1] = us < 2 * OVERTAKE_US ? s->overtakes.n[0] : 0;
+        s->overtakes.n[0] = 0;
+        s->overtakes.since = s->now;
+    }
+    s->overtakes.n[0] += (unsigned)(n - s->overtakes.seen);
+    s->overtakes.seen = n;
+    return s->overtakes.n[0] + s->overtakes.n[1] >= OVERTAKES_MIN;
+}
+
 /* Parity packets for the group just completed. A group that took long to fill repairs later than anything else would. */
 static unsigned parity_wanted(struct session *s, bool pause)
 {
@@ -165,7 +182,7 @@ static unsigned parity_wanted(struct session *s, bool pause)
     if (!s->sender)
         return n;
     return tick_since_us(s->now, s->group_began) < PARITY_WITHIN_US
-               ? sender_parity(s->sender, fec_encoder_data(s->enc), n)
+               ? sender_parity(s->sender, fec_encoder_data(s->enc), n, is_mixed(s))
                : 0;
 }
 

@@ -62,6 +62,11 @@ struct session {
     struct tick probing; /* ... since then */
     unsigned refusals; /* by the peer's host, nothing heard since ... */
     struct tick refused; /* ... the first */
+    struct {
+        uint64_t seen; /* of them at the last look */
+        unsigned n[2]; /* in this and the last OVERTAKE_US */
+        struct tick since;
+    } overtakes; /* small messages ahead of bulk */
     struct tick next_ack; /* with a sender: acknowledgements wait until then */
     struct ack_plan {
         struct tick last; /* flush that acknowledged */

@@ -112,6 +112,7 @@ size_t smux_fill_frame(struct smux *m, uint8_t *out, size_t room);
 bool smux_has_output(const struct smux *m);           /* smux_fill() would give something */
 size_t smux_backlog(const struct smux *m);            /* bytes of stream data queued, */
 uint64_t smux_queued(const struct smux *m);           /* and all that ever were */
+uint64_t smux_overtakes(const struct smux *m);        /* small messages sent ahead of others that had more to send, so far */
 void smux_keepalive(struct smux *m);                  /* queues a NOP; the first announces us */
 
 /* ---- state ---- */

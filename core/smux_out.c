@@ -271,6 +271,7 @@ static bool begin_data(struct smux *m)
     m->cur_left = len;
     s->written += len;
     smux_out_update(s);
+    m->overtakes += !alone && len <= SMUX_SMALL && list_linked(&s->ahead) && !s->sendable;
     account(s, len, alone);
     return true;
 }
@@ -369,6 +370,11 @@ size_t smux_backlog(const struct smux *m)
 uint64_t smux_queued(const struct smux *m)
 {
     return m->queued;
+}
+
+uint64_t smux_overtakes(const struct smux *m)
+{
+    return m->overtakes;
 }
 
 void smux_keepalive(struct smux *m)

@@ -10,6 +10,7 @@ enum {
     SMUX_FIRST_WINDOW = 262144,   /* v2: what may be sent before the first UPD, whatever both ends configured */
     SMUX_QUANTUM = 8192,          /* bytes a busy stream sends per round; also its longest frame while others wait */
     SMUX_NEW_CREDIT = 4096,       /* bytes a stream may send ahead of the round after it had nothing to send */
+    SMUX_SMALL = 1024,            /* bytes of a message that is taken for a person's or a game's */
     SMUX_LENT_MAX = 256,          /* lent pieces of one queue: frames of a byte each must not grow its ring */
     SMUX_REFUSALS = 256,          /* ids waiting for their refusal */
 };
@@ -74,6 +75,7 @@ struct smux {
     uint32_t n_sendable;
     size_t backlog;
     uint64_t queued; /* bytes that were ever added to it */
+    uint64_t overtakes;
     uint8_t out_head[SMUX_FRAME_HEADER + SMUX_FRAME_UPD];
     uint8_t out_pos, out_len;
     struct smux_stream *cur;      /* whose payload the open frame carries */

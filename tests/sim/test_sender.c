@@ -362,6 +362,27 @@ static void test_echo_beside_bulk(void **state)
     check(&r);
 }
 
+static struct row mixed_row(const char *name, unsigned bulk)
+{
+    struct row r = row(name, 1, ours(bulk | APP_ECHO));
+
+    r.warm_s = 4; /* the loss must be known first */
+    r.time_s = 30;
+    r.want = (struct got){.share = 73, .wire = 1.45, .p99 = 135};
+    return r;
+}
+
+/* All parity there is, at the cost of bulk; none is sent while bulk is alone (test_bulk). */
+static void test_echo_within_bulk(void **state)
+{
+    struct row r = mixed_row("echo and bulk in one session, 1 %", APP_BULK);
+
+    (void)state;
+    check(&r);
+    r = mixed_row("echo and a download in one, 1 %", APP_DOWN);
+    check(&r);
+}
+
 /* One session carries bulk, there or here, and tells of it as a client's does. The place of an echo that begins after us. */
 static unsigned place_beside(unsigned app, uint64_t us)
 {
@@ -421,7 +442,7 @@ static void test_thin_way_back(void **state)
 
 static const struct {
     const char *name;
-    const struct CMUnitTest tests[3];
+    const struct CMUnitTest tests[4];
     size_t n;
 } groups[] = {
     {"bulk", {cmocka_unit_test(test_bulk), cmocka_unit_test(test_strange_paths)}, 2},
@@ -430,8 +451,8 @@ static const struct {
     {"kcptun", {cmocka_unit_test(test_kcptun)}, 1},
     {"thin",
      {cmocka_unit_test(test_echo), cmocka_unit_test(test_echo_beside_bulk),
-      cmocka_unit_test(test_echo_finds_its_session)},
-     3},
+      cmocka_unit_test(test_echo_finds_its_session), cmocka_unit_test(test_echo_within_bulk)},
+     4},
     {"two", {cmocka_unit_test(test_two)}, 1},
 };
 
