@@ -82,8 +82,8 @@ class Pair:
             place = self.place_of(bulk.socket)
 
             def told() -> bool:
-                moved = [x["in_bytes"] + x["out_bytes"] for x in self.sessions() if x["id"] == place]
-                return bool(moved) and moved[0] >= TOLD
+                here = [x for x in self.sessions() if x["id"] == place]
+                return bool(here) and here[0]["in_bytes"] + here[0]["out_bytes"] >= TOLD
 
             peers.wait_for("bulk to get going", told, 30)
             yield place
