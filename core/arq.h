@@ -70,7 +70,7 @@ struct arq_knobs {
     uint32_t dead_link;           /* transmissions of one segment after which arq_state.dead is set */
     uint8_t nodelay;
     bool nocwnd, ack_all;
-    bool lazy_acks;               /* what comes again and una covers is acknowledged only if nothing else is */
+    bool lazy_acks;               /* what una covers and comes again is acknowledged only where nothing that carries una leaves */
     bool hold_acks;               /* flushes leave acknowledgements waiting */
     uint8_t ack_repeats;          /* further datagrams that carry each acknowledgement, until una covers it */
     uint16_t repeats_max;         /* of these in one flush */
@@ -91,6 +91,7 @@ struct arq_state {
     uint32_t n_inflight;          /* segments sent and not acknowledged */
     uint32_t n_rcv_buf;           /* segments that arrived out of order */
     uint32_t n_acks, n_fresh;     /* acknowledgements waiting for a flush; of these, for what came the first time */
+    bool came_again;              /* lazy_acks: something that una covers did, and una has not been said since */
     uint32_t xmit;                /* timeouts so far */
     uint32_t behind;              /* datagrams in a row whose una lies before snd_una: > 0 while the peer seems to
                                    * have lost its state, or while reordering is heavy */

@@ -40,6 +40,9 @@ void arq_ack_decide(struct arq *a)
 {
     uint32_t keep = a->ack_end;
 
+    if (a->st.came_again && !a->st.n_acks && !a->pend.n)
+        arq_ack_add(a, a->again_ack.sn, a->again_ack.ts);
+    a->st.came_again = false;
     if (!a->st.n_acks)
         return;
     if (a->k.ack_all) {

@@ -183,15 +183,13 @@ int arq_flush(struct arq *a, enum arq_flush_kind kind, uint32_t now)
     int32_t budget = -1;
     int r = 0;
 
+    if (a->drv.may_send && kind == ARQ_FLUSH_FULL)
+        r = arq_drive(a, now); /* before the acknowledgements: some are not needed if data leaves */
     if (!a->k.hold_acks)
         arq_ack_decide(a);
-    if (kind == ARQ_FLUSH_ACKS) {
+    if (a->drv.may_send || kind == ARQ_FLUSH_ACKS) {
         decide_probe(a, now);
-        return 0;
-    }
-    if (a->drv.may_send) {
-        decide_probe(a, now);
-        return arq_drive(a, now);
+        return r;
     }
     if (a->reacting)
         react(a);

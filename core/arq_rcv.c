@@ -106,7 +106,18 @@ static int store(struct arq *a, const struct arq_seg *s, const uint8_t *body)
     return 0;
 }
 
-/* An old segment is acknowledged again, for the first ack may be lost; one beyond the window is not. What could not be
+/* The first acknowledgement may be lost, but una says it, too. */
+static void acknowledge_again(struct arq *a, const struct arq_seg *s)
+{
+    if (!a->k.lazy_acks || !serial_before(s->sn, a->st.rcv_nxt)) {
+        arq_ack_add(a, s->sn, s->ts);
+        return;
+    }
+    a->st.came_again = true;
+    a->again_ack = (struct arq_ack){s->sn, s->ts};
+}
+
+/* An old segment is acknowledged again; one beyond the window is not. What could not be
  * stored for want of memory is not acknowledged either, so that it comes again. */
 int arq_rcv_push(struct arq *a, const struct arq_seg *s, const uint8_t *body, unsigned flags)
 {
@@ -120,8 +131,8 @@ int arq_rcv_push(struct arq *a, const struct arq_seg *s, const uint8_t *body, un
     a->st.rmt_ts_known = true;
     if (beyond || serial_before(s->sn, st->rcv_nxt) || arq_rcv_has(a, s->sn)) {
         a->n.repeat_segs += !(flags & ARQ_RECOVERED);
-        if (!beyond && !(a->k.lazy_acks && st->n_acks && serial_before(s->sn, st->rcv_nxt)))
-            arq_ack_add(a, s->sn, s->ts);
+        if (!beyond)
+            acknowledge_again(a, s);
         return 0;
     }
     if (store(a, s, body))

@@ -34,6 +34,8 @@ void sender_begin_flush(struct sender *s, struct tick now, uint64_t most, bool c
 void sender_end_flush(struct sender *s, bool more);
 /* The application, not the path, sets the rate, and it is small. */
 bool sender_is_thin(const struct sender *s);
+/* ... and copies of what it sent leave soon: our own kind does not wait for acknowledgements then. */
+bool sender_is_copying(const struct sender *s);
 /* How many parity packets of a group of `data`, `most` at the most, are worth sending: if there is room for them, or somebody
  * is waiting for what is lost of others (urgent), and loss to repair. */
 unsigned sender_parity(struct sender *s, unsigned data, unsigned most, bool urgent);

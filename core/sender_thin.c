@@ -18,13 +18,20 @@ enum {
     FLOOR = 2000, /* bytes of copies a second that anything may take */
     EARN_US = 1000 * 1000,
     TOKENS_MAX = 16 * 1024,
+    RESERVE = 1024, /* which each further copy of a message leaves for the first ones of others */
 };
 
-static const double residue = 0.0006, least_loss = 0.001, most_excess = 0.10;
+static const double residue = 0.0006, least_loss = 0.003, most_excess = 0.10,
+                    bare_repairs = 1.15; /* what repairs would cost without copies, as a multiple of the loss */
 
 bool sender_is_thin(const struct sender *s)
 {
     return s->sent[0] + s->sent[1] <= SENDER_THIN_BYTES && s->limited_until && !s->wnd_limited;
+}
+
+bool sender_is_copying(const struct sender *s)
+{
+    return s->acks_all && s->thin.n && sender_is_thin(s);
 }
 
 /* Acknowledgements of a transmission's own that never came tell the loss of both ways together. Both are taken to be alike:
@@ -84,7 +91,8 @@ static unsigned copies_wanted(const struct sender *s)
         return 0;
     p += sqrt(p / (s->thin.fates + 10)); /* one copy too few costs more than one too many */
     n = ceil(log(residue) / log(p)) - 1;
-    return (unsigned)MIN(MAX(n, 1), s->p.redundancy); /* more would leave others with none */
+    return (unsigned)MIN(MAX(n, 1),
+                         s->p.redundancy + 1); /* those that join what leaves cost less: one more may be paid for */
 }
 
 /* When a message that nothing was heard of is worth a new start, whatever became of its copies. */
@@ -130,8 +138,8 @@ static bool copy(struct sender *s, struct thin_copy *c, bool company)
     uint32_t cost = c->bytes - (company ? s->p.overhead : 0);
     struct thin *t = &s->thin;
 
-    /* the first copies of what follows matter more than the last ones of this; what is overdue matters most */
-    if (!c->repair && c->left && t->tokens < (int64_t)cost * ++c->nth)
+    /* what is overdue matters most */
+    if (!c->repair && c->left && t->tokens < (int64_t)cost + (int64_t)RESERVE * c->nth++)
         return false;
     if (!arq_again(s->p.arq, c->sn))
         return false;
@@ -142,39 +150,52 @@ static bool copy(struct sender *s, struct thin_copy *c, bool company)
     return true;
 }
 
-void sender_thin_flush(struct sender *s, bool company)
+/* Its time has come. True if it is to be looked at again. */
+static bool look(struct sender *s, struct thin_copy *c, bool company)
+{
+    bool late = !c->left, sent = copy(s, c, company);
+
+    if (late ? !sent : c->repair && (!sent || c->left == 1))
+        return false;
+    if (late) {
+        c->rounds++;
+        begin(s, c, c->rounds > 2 ? 0 : MIN(copies_wanted(s), 1u));
+        return true;
+    }
+    c->left = sent ? c->left - 1 : 0;
+    c->due = c->left ? s->now + NEXT_US : c->overdue;
+    c->from = c->left ? s->now + JOIN_US : c->overdue;
+    return true;
+}
+
+/* What is due, or in company: what may join. True: something leaves. */
+static bool look_at_all(struct sender *s, bool company)
 {
     struct thin *t = &s->thin;
+    uint64_t before = s->n.copies;
     unsigned keep = 0;
 
-    learn(s);
     for (unsigned i = 0; i < t->n; i++) {
         struct thin_copy c = t->v[i];
 
-        if ((company ? c.from : c.due) <= s->now) {
-            bool late = !c.left, sent = copy(s, &c, company);
-
-            company = company || sent;
-            if (late ? !sent : c.repair && (!sent || c.left == 1))
-                continue;
-            if (late) {
-                c.rounds++;
-                begin(s, &c, c.rounds > 2 ? 0 : MIN(copies_wanted(s), 2u));
-            } else {
-                c.left = sent ? c.left - 1 : 0;
-                c.due = c.left ? s->now + NEXT_US : c.overdue;
-                c.from = c.left ? s->now + JOIN_US : c.overdue;
-            }
-        }
-        t->v[keep++] = c;
+        if ((company ? c.from : c.due) > s->now || look(s, &c, company || s->n.copies != before))
+            t->v[keep++] = c;
     }
     t->n = keep;
+    return s->n.copies != before;
+}
+
+void sender_thin_flush(struct sender *s, bool company)
+{
+    learn(s);
+    if (company || look_at_all(s, false))
+        look_at_all(s, true);
 }
 
 void sender_thin_earn(struct sender *s, size_t bytes)
 {
     struct thin *t = &s->thin;
-    double factor = s->p.redundancy * (1 + sender_thin_loss(s) / 2) - 1; /* without copies there would be repairs */
+    double factor = s->p.redundancy * (1 + bare_repairs * sender_thin_loss(s)) - 1;
 
     if (s->p.redundancy <= 1)
         return;

@@ -8,7 +8,7 @@ enum {
     COMPANY = 16, /* segments acknowledged by one datagram, if that takes ... */
     EVERY_MIN_US = 1000,
     EVERY_MAX_US = 4000,
-    AGAIN_US = 20 * 1000,
+    AGAIN_US = 25 * 1000,
     FEW = 4,
     ASK_US = 100 * 1000, /* between questions */
     ANSWER_US = 1000 * 1000, /* an answer later than this may belong to the next */
@@ -133,13 +133,16 @@ void session_ack_shard(struct session *s, const struct shard *sh, struct tick no
 
 /* ---- how ---- */
 
-/* What came again is in no hurry: the peer knows of it, or will by what comes next. */
+/* What came again is in no hurry: the peer knows of it, or will by what comes next. Nor is what a peer sends that copies, as
+ * long as we do so, too: it rides along. Both wait from when una was last said. */
 struct tick session_ack_due(const struct session *s)
 {
     const struct arq_state *a = arq_state(s->arq);
 
-    if (!a->n_acks)
+    if (!a->n_acks && !a->came_again)
         return TICK_NEVER;
+    if (!a->n_acks || (a->n_acks <= FEW && sender_is_copying(s->sender)))
+        return tick_add_us(s->last_data, AGAIN_US);
     return a->n_fresh ? s->next_ack : tick_max(s->next_ack, tick_add_us(s->ack.last, AGAIN_US));
 }
 
@@ -149,7 +152,7 @@ void session_ack_plan(struct session *s, struct tick now, bool company)
     uint32_t n = arq_state(s->arq)->n_acks, want;
     struct ack_plan *p = &s->ack;
 
-    k->hold_acks = tick_before(now, session_ack_due(s)) && !(n && company);
+    k->hold_acks = tick_before(now, session_ack_due(s)) && !company;
     if (k->hold_acks || !n)
         return;
     k->ack_all = n <= FEW; /* each transmission of a thin flow tells of the path */

@@ -343,8 +343,8 @@ static void flush(struct session *s, struct tick now)
         arq_flush(s->arq, ARQ_FLUSH_FULL, tick_ms(now));
         return;
     }
-    session_ack_plan(s, now, sender_is_thin(s->sender) && has_output(s));
     sender_begin_flush(s->sender, now, s->p.rate ? (uint64_t)session_budget(s) : UINT64_MAX, has_output(s));
+    session_ack_plan(s, now, sender_is_thin(s->sender) && (has_output(s) || arq_waits(s->arq)));
     arq_flush(s->arq, ARQ_FLUSH_FULL, tick_ms(now));
     sender_end_flush(s->sender, has_output(s));
 }
