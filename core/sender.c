@@ -264,6 +264,11 @@ void sender_back_loss(struct sender *s, double loss)
     s->back_loss = loss;
 }
 
+uint64_t sender_rtt_us(const struct sender *s)
+{
+    return s->in.rtt;
+}
+
 struct tick sender_deadline(const struct sender *s)
 {
     uint64_t t = MIN(MIN(probe_at(s), sender_thin_due(s)), sender_gap_due(s));

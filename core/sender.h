@@ -52,6 +52,8 @@ void sender_back_loss(struct sender *s, double loss);
  * acknowledge is not taken for lost, until they came or sender_gap_over() says that they will not. */
 void sender_gap(struct sender *s, struct tick now);
 void sender_gap_over(struct sender *s);
+/* Smallest round-trip time that the datagram just taken has shown; 0: none. */
+uint64_t sender_rtt_us(const struct sender *s);
 /* When the next flush has something to do by the clock; TICK_NEVER. */
 struct tick sender_deadline(const struct sender *s);
 /* The path is another one: what is in flight counts as lost. */

@@ -78,6 +78,7 @@ static bool adapt(struct session *s, struct tick now)
     if (!s->sender)
         return false;
     smux_set_window(s->smux, s->p.stream_buf, s->p.stream_buf / 4);
+    s->ack.way = SESSION_ACK_WAYS - 1;
     k->lazy_acks = true;
     k->repeats_max = REPEATS_MAX;
     return true;

@@ -1,7 +1,8 @@
 /* core/session_ack.c - how our end acknowledges in mode auto. Acknowledgements leave in company; each is repeated in later
  * datagrams, because one that is lost makes the peer send a segment in vain. Over a thin way back the repetition is what
- * fills it, and costs more than it saves. So the way back is watched: every peer answers a WASK, and what the answer took
- * longer than it must, less what the peer's segments show of the way here, is a queue that our acknowledgements fill. */
+ * fills it, and costs more than it saves. So while bulk comes in we begin with thrift, and watch the way back: NOPs go along,
+ * and what their acknowledgements take longer than they must, less what the peer's segments show of the way here, is a queue
+ * that our acknowledgements fill. Where there is none, and what comes in has ceased to grow, we repeat more. */
 #include "core/session_priv.h"
 
 enum {
@@ -10,15 +11,21 @@ enum {
     EVERY_MAX_US = 4000,
     AGAIN_US = 25 * 1000,
     FEW = 4,
-    ASK_US = 100 * 1000, /* between questions */
-    ANSWER_US = 1000 * 1000, /* an answer later than this may belong to the next */
+    ASK_US = 50 * 1000, /* between questions */
     STEP_MAX = 1000, /* packets: further, and the count begins anew */
     PAUSE_US = 400 * 1000,
     HERE_MIN = 128, /* packets before a share of them says something */
+    LOSSY_PART = 8, /* of them, one in so many lost */
     ASK_COMPANY = 4, /* segments in a flush: bulk */
     LEAST_US = 10 * 1000 * 1000,
-    CLOGGED_MS = 4, /* of queue on the way back, ... */
-    CLOGGED_MIN = 4, /* ... seen so often in a row */
+    CLOGGED_US = 4000, /* of queue on the way back: too much */
+    CLEAR_US = 2000, /* so little that four times as many acknowledgements find room */
+    CLEAR_RATE = 4000, /* segments a second: over a way for no more, their acknowledgements are not clear */
+    TICK_US = 10 * 1000, /* another kind answers so much later */
+    HERE_MAX_US = 15 * 1000, /* a longer queue on the way here hides the way back */
+    UNANSWERED_US = 50 * 1000,
+    CLOGGED_MIN = 6, /* answers that say so: one of the other sort takes half of one back */
+    CLEAR_MIN = 5,
     FORGET_US = 30 * 1000 * 1000, /* after which less thrift is tried */
 };
 
@@ -26,9 +33,15 @@ enum {
 static const struct {
     uint8_t repeats;
     uint16_t every_us; /* at least */
-} ways[SESSION_ACK_WAYS] = {{2, 0}, {1, 0}, {0, 4000}, {0, 8000}};
+} ways[SESSION_ACK_WAYS] = {{2, 0}, {1, 0}, {0, 4000}};
 
 /* ---- the way back ---- */
+
+/* How long the peer's newest segment took, in ms since an unknown start that is far from both ends of the range. */
+static uint32_t way_here(const struct session *s, struct tick now)
+{
+    return tick_ms(now) - arq_state(s->arq)->rmt_ts + (1u << 31);
+}
 
 static uint32_t least(const uint32_t v[2])
 {
@@ -46,55 +59,102 @@ static void age_minima(struct ack_plan *p, struct tick now)
     p->least_since = now;
 }
 
-/* Of what a question took longer than it must, that part is not ours to answer for which the peer's segments show on
- * their way here. */
-static void answered(struct ack_plan *p, uint32_t rtt_ms, uint32_t here_ms, struct tick now)
+static void change(struct ack_plan *p, int step, struct tick now)
 {
-    uint32_t late;
-
-    p->least_rtt[0] = MIN(p->least_rtt[0], rtt_ms);
-    late = rtt_ms - least(p->least_rtt);
-    if (p->way && !tick_before(now, p->forget)) {
-        p->way--;
+    p->way += (unsigned)step;
+    p->changed = now;
+    p->clogged = p->clear = 0;
+    if (step > 0)
         p->forget = tick_add_us(now, FORGET_US);
+}
+
+/* So much is lost of few segments that thrift costs more than it can save. */
+static bool is_lossy(const struct way_here *h)
+{
+    return h->due >= HERE_MIN && h->due - MIN(h->got, h->due) > h->due / LOSSY_PART;
+}
+
+/* The way back will carry more, too: what comes in does not grow, or is so much that a thin way would show it. */
+static bool is_steady(struct session *s, struct tick now)
+{
+    struct ack_plan *p = &s->ack;
+    uint64_t rate = p->came * 1000000 / MAX(tick_since_us(now, p->answered), 1);
+    bool grows = rate > p->rate + p->rate / 4;
+
+    p->came = 0;
+    p->answered = now;
+    if (grows || !p->clear)
+        p->rate = rate;
+    return !grows || rate >= CLEAR_RATE || is_lossy(&s->here);
+}
+
+/* An answer took so much longer than it must, the way here left out. */
+static void judge(struct session *s, uint64_t late_us, struct tick now)
+{
+    struct ack_plan *p = &s->ack;
+    bool steady = is_steady(s, now);
+
+    if (late_us > CLOGGED_US) {
+        p->clear = 0;
+        p->clogged += 2;
+    } else {
+        p->clear = !steady ? 0 : p->clear + (late_us <= CLEAR_US);
+        p->clogged -= p->clogged > 0;
     }
-    p->clogged = late > here_ms + CLOGGED_MS ? p->clogged + 1 : 0;
-    if (p->clogged < CLOGGED_MIN || p->way + 1 == SESSION_ACK_WAYS)
-        return;
-    p->way++;
-    p->clogged = 0;
-    p->forget = tick_add_us(now, FORGET_US);
+    if (p->clogged >= CLOGGED_MIN && p->way + 1 < SESSION_ACK_WAYS)
+        change(p, 1, now);
+    else if (p->clear >= CLEAR_MIN && p->way && !tick_before(now, p->forget))
+        change(p, -1, now);
+}
+
+/* How much later than it could the peer's newest segment came. */
+static uint64_t late_here(const struct session *s, struct tick now)
+{
+    return (way_here(s, now) - least(s->ack.least_way)) * UINT64_C(1000);
 }
 
 void session_ack_heard(struct session *s, struct tick now)
 {
-    const struct arq_state *a = arq_state(s->arq);
+    uint64_t rtt = sender_rtt_us(s->sender), late, here;
     struct ack_plan *p = &s->ack;
-    uint32_t way;
 
-    if (!a->rmt_ts_known)
+    if (!arq_state(s->arq)->rmt_ts_known)
         return;
     age_minima(p, now);
-    way = tick_ms(now) - a->rmt_ts + (1u << 31); /* far from both ends of the range, whatever the clocks */
-    p->least_way[0] = MIN(p->least_way[0], way);
-    if (a->n_wins == p->wins)
+    p->least_way[0] = MIN(p->least_way[0], way_here(s, now));
+    if (p->asking && serial_before(p->question, arq_state(s->arq)->snd_una))
+        p->asking = false;
+    if (!rtt)
         return;
-    p->wins = a->n_wins;
-    if (p->asking)
-        answered(p, (uint32_t)(tick_since_us(now, p->asked) / 1000), way - least(p->least_way), now);
-    p->asking = false;
+    p->least_rtt[0] = (uint32_t)MIN((uint64_t)p->least_rtt[0], rtt);
+    late = rtt - least(p->least_rtt);
+    here = late_here(s, now);
+    if (!p->due || here > HERE_MAX_US || tick_since_us(now, p->changed) < rtt) /* or it tells of what was before */
+        return;
+    p->due = false;
+    here += smux_peer_is_ours(s->smux) ? 0 : TICK_US;
+    judge(s, late > here ? late - here : 0, now);
 }
 
-/* While bulk comes in and nothing but acknowledgements goes back. */
+/* While bulk comes in and nothing but acknowledgements goes back. A question that goes unanswered, copies and all, was left
+ * out of a queue that is full. */
 static void ask(struct session *s, struct tick now)
 {
     struct ack_plan *p = &s->ack;
 
-    if (tick_before(now, tick_add_us(p->asked, p->asking ? ANSWER_US : ASK_US)) || !sender_is_thin(s->sender))
+    if (tick_before(now, tick_add_us(p->asked, ASK_US)) || !sender_is_thin(s->sender))
         return;
-    arq_probe(s->arq);
-    p->asking = true;
+    smux_keepalive(s->smux);
     p->asked = now;
+    p->due = true;
+    if (!p->asking) {
+        p->asking = true;
+        p->question = arq_state(s->arq)->snd_nxt;
+        p->waiting = now;
+    } else if (tick_since_us(now, p->waiting) > least(p->least_rtt) + UNANSWERED_US &&
+               late_here(s, now) <= HERE_MAX_US) {
+        judge(s, UNANSWERED_US, now);
+    }
 }
 
 /* ---- the way here ---- */
@@ -151,6 +211,7 @@ void session_ack_plan(struct session *s, struct tick now, bool company)
     struct arq_knobs *k = arq_knobs(s->arq);
     uint32_t n = arq_state(s->arq)->n_acks, want;
     struct ack_plan *p = &s->ack;
+    bool bulk;
 
     k->hold_acks = tick_before(now, session_ack_due(s)) && !company;
     if (k->hold_acks || !n)
@@ -160,8 +221,10 @@ void session_ack_plan(struct session *s, struct tick now, bool company)
     p->every_us += ((int32_t)want - (int32_t)p->every_us) / 4;
     p->every_us = MAX(p->every_us, (uint32_t)EVERY_MIN_US);
     p->last = now;
-    if (n >= ASK_COMPANY)
+    p->came += n;
+    bulk = n >= ASK_COMPANY;
+    if (bulk)
         ask(s, now);
-    k->ack_repeats = ways[p->way].repeats;
-    s->next_ack = tick_add_us(now, MAX(p->every_us, (uint32_t)ways[p->way].every_us));
+    k->ack_repeats = ways[bulk ? p->way : 0].repeats;
+    s->next_ack = tick_add_us(now, MAX(p->every_us, (uint32_t)ways[bulk ? p->way : 0].every_us));
 }

@@ -14,7 +14,7 @@
 
 enum {
     SESSION_IP_UDP = 28, /* headers below ours; 20 more over IPv6 make no difference */
-    SESSION_ACK_WAYS = 4,
+    SESSION_ACK_WAYS = 3,
     SESSION_GROUPS_KEPT = 8,      /* FEC groups back in which a lost packet can still be recovered */
 };
 
@@ -72,13 +72,18 @@ struct session {
         struct tick last; /* flush that acknowledged */
         uint32_t every_us; /* between such flushes */
         unsigned way; /* of acknowledging, see session_ack.c */
+        struct tick changed; /* since when */
         struct tick forget; /* when less thrift is tried again */
         struct tick asked; /* when the last question for the round-trip time left */
-        bool asking;
-        uint32_t wins; /* answers before */
-        uint32_t least_rtt[2], least_way[2]; /* smallest of this and the last SESSION_LEAST_US: ms; ms since an unknown start */
+        bool due; /* its answer has not been looked at */
+        bool asking; /* the peer has not got ... */
+        uint32_t question; /* ... this sn, which asked ... */
+        struct tick waiting; /* ... then */
+        struct tick answered;
+        uint64_t came, rate; /* segments since then; a second, when the way back was first clear */
+        unsigned clogged, clear; /* answers in a row that found a queue on the way back, or none */
+        uint32_t least_rtt[2], least_way[2]; /* smallest of this and the last SESSION_LEAST_US: us; ms since an unknown start */
         struct tick least_since;
-        unsigned clogged; /* questions in a row that found a queue on the way back */
     } ack;
     struct tick now, paced; /* with a rate: of this poll; the time up to which it is used up */
     uint64_t in_bytes, out_bytes, retrans, copies, spurious;
