@@ -21,7 +21,7 @@ enum {
     RESERVE = 1024, /* which each further copy of a message leaves for the first ones of others */
 };
 
-static const double residue = 0.0006, least_loss = 0.003, most_excess = 0.10,
+static const double residue = 0.0003, least_loss = 0.003, most_excess = 0.10,
                     bare_repairs = 1.15; /* what repairs would cost without copies, as a multiple of the loss */
 
 bool sender_is_thin(const struct sender *s)

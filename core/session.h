@@ -126,7 +126,7 @@ struct session_info {             /* for people */
     uint64_t rate, pacing;        /* bytes a second: what the path carries, what is sent at now */
     uint64_t wire_inflight, window; /* bytes */
     uint32_t min_rtt_us, srtt_us, queue_us;
-    unsigned ack_thrift;          /* 0: acknowledgements are repeated; up to 3: as few as can be */
+    unsigned ack_thrift;          /* 0: acknowledgements are repeated; up to 2: as few as can be */
     uint32_t loss_ppm, back_ppm;  /* random loss on the way out; on the way back, 0: not known */
     unsigned parity;              /* parity packets of a group that are sent now */
     bool thin;                    /* small messages; what is lost is repeated beforehand */

@@ -110,7 +110,9 @@ static void judge(struct session *s, uint64_t late_us, struct tick now)
 /* How much later than it could the peer's newest segment came. */
 static uint64_t late_here(const struct session *s, struct tick now)
 {
-    return (way_here(s, now) - least(s->ack.least_way)) * UINT64_C(1000);
+    uint32_t way = way_here(s, now);
+
+    return (way - MIN(way, least(s->ack.least_way))) * UINT64_C(1000);
 }
 
 void session_ack_heard(struct session *s, struct tick now)
@@ -141,6 +143,7 @@ void session_ack_heard(struct session *s, struct tick now)
 static void ask(struct session *s, struct tick now)
 {
     struct ack_plan *p = &s->ack;
+    uint64_t most = (uint64_t)least(p->least_rtt) + UNANSWERED_US;
 
     if (tick_before(now, tick_add_us(p->asked, ASK_US)) || !sender_is_thin(s->sender))
         return;
@@ -151,8 +154,7 @@ static void ask(struct session *s, struct tick now)
         p->asking = true;
         p->question = arq_state(s->arq)->snd_nxt;
         p->waiting = now;
-    } else if (tick_since_us(now, p->waiting) > least(p->least_rtt) + UNANSWERED_US &&
-               late_here(s, now) <= HERE_MAX_US) {
+    } else if (tick_since_us(now, tick_max(p->waiting, p->changed)) > most && late_here(s, now) <= HERE_MAX_US) {
         judge(s, UNANSWERED_US, now);
     }
 }
