@@ -90,7 +90,7 @@ void sender_begin_input(struct sender *s, struct tick now)
 {
     s->now = now.us;
     s->in.any = s->in.has_best = false;
-    s->in.rtt = 0;
+    s->in.rtt = s->in.answer = 0;
     s->in.rack_before = s->rack_t;
     s->in.oldest = 0;
 }
@@ -266,7 +266,7 @@ void sender_back_loss(struct sender *s, double loss)
 
 uint64_t sender_rtt_us(const struct sender *s)
 {
-    return s->in.rtt;
+    return s->in.answer;
 }
 
 struct tick sender_deadline(const struct sender *s)

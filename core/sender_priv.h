@@ -91,6 +91,7 @@ struct sender {
         bool any, has_best;
         struct sender_rec best;   /* newest sent of what arrived */
         uint64_t rtt;             /* smallest sample; 0: none */
+        uint64_t answer;          /* likewise, those that una had come before among them */
         uint64_t rack_before;     /* rack_t as it was */
         uint64_t oldest;          /* sending of the first of what it named, 0: nothing */
         uint32_t una_n, una_first, una_best; /* what una covers: segments, record of the first, of the newest that fits */

@@ -238,6 +238,8 @@ void sender_rec_ack(void *ctx, uint32_t sn, uint32_t ts, uint32_t tag, unsigned 
     if (!r || r->ts != ts || r->flags & REC_OWN_ACK)
         return;
     r->flags |= REC_OWN_ACK;
+    if (!(flags & ARQ_RECOVERED) && (!s->in.answer || s->now - r->t_sent < s->in.answer))
+        s->in.answer = MAX(s->now - r->t_sent, 1);
     if (r->state == REC_BESIDE) { /* in no hurry: it tells nothing of time */
         s->delivered += r->bytes;
         r->state = REC_ARRIVED;

@@ -16,13 +16,13 @@ enum {
     PAUSE_US = 400 * 1000,
     HERE_MIN = 128, /* packets before a share of them says something */
     LOSSY_PART = 8, /* of them, one in so many lost */
-    ASK_COMPANY = 4, /* segments in a flush: bulk */
+    ASK_COMPANY = 3, /* segments in a flush: bulk */
     LEAST_US = 10 * 1000 * 1000,
     CLOGGED_US = 4000, /* of queue on the way back: too much */
     CLEAR_US = 2000, /* so little that four times as many acknowledgements find room */
     CLEAR_RATE = 4000, /* segments a second: over a way for no more, their acknowledgements are not clear */
     TICK_US = 10 * 1000, /* another kind answers so much later */
-    HERE_MAX_US = 15 * 1000, /* a longer queue on the way here hides the way back */
+    HERE_MAX_US = 30 * 1000, /* a longer queue on the way here hides the way back */
     UNANSWERED_US = 50 * 1000,
     CLOGGED_MIN = 6, /* answers that say so: one of the other sort takes half of one back */
     CLEAR_MIN = 5,
