@@ -21,7 +21,7 @@ enum {
     RESERVE = 1024, /* which each further copy of a message leaves for the first ones of others */
 };
 
-static const double residue = 0.0003, least_loss = 0.003, most_excess = 0.10,
+static const double residue = 0.0003, least_loss = 0.002, most_excess = 0.10,
                     bare_repairs = 1.15; /* what repairs would cost without copies, as a multiple of the loss */
 
 bool sender_is_thin(const struct sender *s)
@@ -87,7 +87,7 @@ static unsigned copies_wanted(const struct sender *s)
 {
     double p = sender_thin_loss(s), n;
 
-    if (p < least_loss || s->excess > most_excess || s->srtt > s->min_rtt + QUEUE_MAX_US)
+    if (MAX(p, s->back_loss) < least_loss || s->excess > most_excess || s->srtt > s->min_rtt + QUEUE_MAX_US)
         return 0;
     p += sqrt(p / (s->thin.fates + 10)); /* one copy too few costs more than one too many */
     n = ceil(log(residue) / log(p)) - 1;
