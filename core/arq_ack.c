@@ -8,6 +8,18 @@
  * more; what is left out is asked for again. */
 enum { ACK_SLACK = 256 };
 
+static uint32_t acks_max(uint32_t rcv_wnd)
+{
+    return 2 * rcv_wnd + ACK_SLACK;
+}
+
+size_t arq_acks_max(uint32_t rcv_wnd, uint32_t repeats_max)
+{
+    uint32_t n = acks_max(rcv_wnd);
+
+    return arq_ring_for(n) * sizeof(struct arq_ack) + arq_ring_for(n + repeats_max) * sizeof(struct arq_again);
+}
+
 /* Room for one more. 0, -ENOMEM; also at the bound. */
 static int fit(struct arq *a)
 {
@@ -16,7 +28,7 @@ static int fit(struct arq *a)
 
     if (a->ack_n < a->ack_cap)
         return 0;
-    if (a->ack_n >= 2 * arq_rcv_wnd(a) + ACK_SLACK)
+    if (a->ack_n >= acks_max(arq_rcv_wnd(a)))
         return -ENOMEM;
     v = arq_regrow(a, a->acks, a->ack_n, cap, sizeof *v);
     if (!v)

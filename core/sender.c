@@ -331,3 +331,8 @@ size_t sender_memory(const struct sender *s)
 {
     return sizeof *s + SENDER_QLOG * sizeof *s->qlog + s->cap * sizeof *s->rec;
 }
+
+size_t sender_memory_max(uint32_t snd_wnd)
+{
+    return sizeof(struct sender) + SENDER_QLOG * sizeof *((struct sender *)0)->qlog + sender_recs_bytes(snd_wnd);
+}

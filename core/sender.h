@@ -77,5 +77,6 @@ struct sender_info {              /* for people */
 };
 void sender_info(const struct sender *s, struct sender_info *out);
 size_t sender_memory(const struct sender *s);
+size_t sender_memory_max(uint32_t snd_wnd); /* of a sender with that window */
 
 #endif

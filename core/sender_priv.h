@@ -188,6 +188,7 @@ uint32_t sender_rec_took(void *ctx, const struct arq_sent *a, uint32_t age_ms);
 uint32_t sender_rec_sent(void *ctx, const struct arq_sent *a, uint32_t tag);
 void sender_rec_ack(void *ctx, uint32_t sn, uint32_t ts, uint32_t tag, unsigned flags);
 void sender_rec_covered(void *ctx, uint32_t sn, uint32_t tag);
+size_t sender_recs_bytes(uint32_t snd_wnd); /* of the ring, at most */
 
 /* sender_gap.c */
 void sender_gap_ends(struct sender *s);

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-enum { RECS_MIN = 64, RECS_MAX = 1 << 17 };
+enum { RECS_MIN = 64, RECS_MAX = 1 << 17, PER_SEGMENT = 8 /* records that are remembered */ };
 
 static bool held(const struct sender *s, uint32_t no)
 {
@@ -44,10 +44,24 @@ static void lose(struct sender *s, struct sender_rec *r)
 
 /* ---- sending ---- */
 
+static uint32_t recs_max(uint32_t snd_wnd)
+{
+    uint32_t n = RECS_MIN;
+
+    while (n < RECS_MAX && n / PER_SEGMENT < snd_wnd)
+        n *= 2;
+    return n;
+}
+
+size_t sender_recs_bytes(uint32_t snd_wnd)
+{
+    return recs_max(snd_wnd) * sizeof(struct sender_rec) / 2 * 3; /* while it grows, the smaller ring is there, too */
+}
+
 static void regrow(struct sender *s)
 {
     uint32_t cap = s->cap ? s->cap * 2 : RECS_MIN;
-    struct sender_rec *v = cap <= RECS_MAX ? malloc(cap * sizeof *v) : NULL;
+    struct sender_rec *v = cap <= recs_max(arq_knobs(s->p.arq)->snd_wnd) ? malloc(cap * sizeof *v) : NULL;
 
     if (!v)
         return;

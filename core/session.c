@@ -257,9 +257,10 @@ size_t session_memory_max(const struct session_params *p, unsigned n_streams, si
                   + 2 * (p->session_buf + SMUX_FRAME_MAX) / buf_size /* received, packed; read and not taken */
                   + n_streams * (2 + (SEND_BUF + READ_MAX) / buf_size); /* sent and waiting, a partial one each way */
     size_t compressed = p->compress ? 4 * (size_t)SNAPPY_CHUNK_MAX : 0;
+    size_t sender = p->adaptive ? sender_memory_max(p->snd_wnd) : 0;
 
     return sizeof(struct session) + 16384 + bufs * piece + compressed + p->fec_parity * (size_t)p->mtu +
-           n_streams * 512;
+           arq_acks_max(p->rcv_wnd, p->adaptive ? REPEATS_MAX : 0) + sender + n_streams * 512;
 }
 
 enum session_end session_end(const struct session *s)

@@ -515,22 +515,23 @@ static void test_memory_is_bounded(void **state)
     const struct link_params lp[2] = {lossy, lossy};
 
     (void)state;
-    for (unsigned ver = 1; ver <= 2; ver++) {
+    for (unsigned i = 0; i < 4; i++) {
         struct session_params sp[2] = {pair_defaults(true), pair_defaults(false)};
         size_t most[2] = {0}, max[2];
         bool never = false;
         struct echo x;
         struct pair p;
 
-        sp[0].smux_ver = sp[1].smux_ver = (uint8_t)ver;
+        sp[0].smux_ver = sp[1].smux_ver = (uint8_t)(1 + i % 2);
+        sp[0].adaptive = sp[1].adaptive = i >= 2;
         sp[1].session_buf = 300000;
         sp[1].stream_buf = 100000;
-        pair_init(&p, ver, "aes", sp, lp);
+        pair_init(&p, i, "aes", sp, lp);
         echo_begin(&x, &p, STREAMS_MAX, 1 << 20);
         p.end[1].on_stream = server_never_reads;
-        for (int i = 0; i < 2; i++)
-            max[i] = session_memory_max(&sp[i], STREAMS_MAX, PACKET_MTU_MAX);
-        for (unsigned i = 0; i < 200; i++) {
+        for (int k = 0; k < 2; k++)
+            max[k] = session_memory_max(&sp[k], STREAMS_MAX, PACKET_MTU_MAX);
+        for (unsigned n = 0; n < 200; n++) {
             pair_run(&p, &never, 50000);
             for (int k = 0; k < 2; k++) {
                 struct session_info info;
@@ -541,8 +542,8 @@ static void test_memory_is_bounded(void **state)
         }
         assert_int_equal(session_end(p.end[1].s), SESSION_ALIVE);
         assert_true(most[1] > 250000); /* it did fill up */
-        for (int i = 0; i < 2; i++)
-            assert_in_range(most[i], 1, max[i]);
+        for (int k = 0; k < 2; k++)
+            assert_in_range(most[k], 1, max[k]);
         pair_fini(&p);
     }
 }
