@@ -93,6 +93,8 @@ static int receive(struct elder *e, struct upgrade_msg *m)
     struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
     ssize_t n = recvmsg(e->fd, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
+    if (n < 0 && errno == ECONNRESET) /* it ended with messages of ours unread; its last ones come behind that error */
+        n = recvmsg(e->fd, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n <= 0)
         return n ? -errno : -EPIPE;
     keep_fds(e, &h);

@@ -289,6 +289,8 @@ static int read_one(struct upgrade *u)
     struct upgrade_msg m;
     ssize_t n = recv(u->fd, buf, sizeof buf, MSG_DONTWAIT);
 
+    if (n < 0 && errno == ECONNRESET) /* it ended with offers unread; what it said before comes behind that error */
+        n = recv(u->fd, buf, sizeof buf, MSG_DONTWAIT);
     if (n <= 0)
         return n && (errno == EAGAIN || errno == EINTR) ? -EAGAIN : -EPIPE;
     if (upgrade_msg_parse(&m, text, bytes_of(buf, (size_t)n)))
