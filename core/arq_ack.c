@@ -17,7 +17,7 @@ size_t arq_acks_max(uint32_t rcv_wnd, uint32_t repeats_max)
 {
     uint32_t n = acks_max(rcv_wnd);
 
-    return arq_ring_for(n) * sizeof(struct arq_ack) + arq_ring_for(n + repeats_max) * sizeof(struct arq_again);
+    return arq_ring_for(n) * sizeof(struct arq_ack) + arq_ring_for(2 * n + repeats_max) * sizeof(struct arq_again);
 }
 
 /* Room for one more. 0, -ENOMEM; also at the bound. */
@@ -26,10 +26,10 @@ static int fit(struct arq *a)
     uint32_t cap = arq_ring_for(a->ack_cap + 1);
     struct arq_ack *v;
 
-    if (a->ack_n < a->ack_cap)
-        return 0;
     if (a->ack_n >= acks_max(arq_rcv_wnd(a)))
         return -ENOMEM;
+    if (a->ack_n < a->ack_cap)
+        return 0;
     v = arq_regrow(a, a->acks, a->ack_n, cap, sizeof *v);
     if (!v)
         return -ENOMEM;

@@ -208,7 +208,7 @@ bool sender_is_short_of_window(const struct sender *s)
 {
     uint64_t wnd = MIN(arq_knobs(s->p.arq)->snd_wnd, arq_state(s->p.arq)->rmt_wnd);
 
-    return (sender_is_cramped(s) || s->now < s->parity_until) &&
+    return (sender_is_cramped(s) || s->now < s->cramped_until) &&
            wnd * DGRAM * 1000000 < sender_bwe(s) * s->min_rtt * WINDOW_BDPS;
 }
 
@@ -224,12 +224,13 @@ static bool is_light(const struct sender *s)
 unsigned sender_parity(struct sender *s, unsigned data, unsigned most, bool urgent)
 {
     unsigned n;
-    bool room = urgent || sender_is_short_of_window(s) || is_light(s);
+    bool cramped = sender_is_short_of_window(s), room = urgent || cramped || is_light(s);
 
-    if (room && sender_loss(s) >= PARITY_LOSS) {
+    if (most && room && sender_loss(s) >= PARITY_LOSS) {
         n = !urgent && sender_loss(s) < PARITY_LOSS_ALL ? MIN(most, PARITY_SOME) : most;
         s->parity = s->now < s->parity_until ? MAX(s->parity, n) : n;
         s->parity_until = s->now + (urgent ? PARITY_URGENT_US : PARITY_US);
+        s->cramped_until = cramped ? s->now + PARITY_US : s->cramped_until;
     }
     n = room && s->now < s->parity_until ? MIN(s->parity, most) : 0;
     s->parity_share = (double)n / data;

@@ -76,7 +76,8 @@ struct sender {
     struct sender_params p;
     uint64_t now;                 /* of the call being served, us */
 
-    /* records: [first, next) are held, what is flying lies in [scan, next) */
+    /* records: [first, next) are held, what is flying lies in [scan, next), and what a gap spares in
+     * [gaps.held, scan) */
     struct sender_rec *rec;
     uint32_t cap, first, next, scan;
     uint32_t n_flying;
@@ -142,6 +143,7 @@ struct sender {
     uint64_t most;                /* bytes this flush may still send */
     uint64_t sent[2], sent_since; /* bytes in this and the last THIN_US */
     uint64_t parity_until;        /* it goes on till then, though nothing looks lost ... */
+    uint64_t cramped_until;       /* ... of which, because holes had closed the peer's window */
     double parity_share;          /* parity for each packet now */
     unsigned parity;              /* ... with so many of a group */
     uint64_t wnd_closed;          /* when the peer's window last held something back; 0: never */

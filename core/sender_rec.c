@@ -79,7 +79,7 @@ static bool make_room(struct sender *s)
 {
     if (s->next - s->first + 1 < s->cap)
         return true;
-    if (s->next - s->scan > s->cap / 3 * 2 || !s->cap)
+    if (s->next - (s->gaps.holds ? s->gaps.held : s->scan) > s->cap / 3 * 2 || !s->cap)
         regrow(s);
     if (!s->cap)
         return false;

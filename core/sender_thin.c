@@ -85,9 +85,10 @@ static void learn(struct sender *s)
 
 static unsigned copies_wanted(const struct sender *s)
 {
-    double p = sender_thin_loss(s), n;
+    double p = sender_thin_loss(s), n,
+           least = s->acks_all ? least_loss : 2 * least_loss; /* what FATES tells from none */
 
-    if (MAX(p, s->back_loss) < least_loss || s->excess > most_excess || s->srtt > s->min_rtt + QUEUE_MAX_US)
+    if (MAX(p, s->back_loss) < least || s->excess > most_excess || s->srtt > s->min_rtt + QUEUE_MAX_US)
         return 0;
     p += sqrt(p / (s->thin.fates + 10)); /* one copy too few costs more than one too many */
     n = ceil(log(residue) / log(p)) - 1;
@@ -143,7 +144,7 @@ static bool copy(struct sender *s, struct thin_copy *c, bool company)
         return false;
     if (!arq_again(s->p.arq, c->sn))
         return false;
-    t->tokens -= c->repair ? 0 : cost;
+    t->tokens = MAX(t->tokens - (c->repair ? 0 : (int64_t)cost), -(int64_t)TOKENS_MAX);
     t->spent += c->repair ? 0 : cost;
     s->urgent++;
     s->n.copies++;

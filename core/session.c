@@ -78,7 +78,10 @@ static bool adapt(struct session *s, struct tick now)
     if (!s->sender)
         return false;
     smux_set_window(s->smux, s->p.stream_buf, s->p.stream_buf / 4);
-    s->ack.way = SESSION_ACK_WAYS - 1;
+    s->ack = (struct ack_plan){.way = SESSION_ACK_WAYS - 1};
+    s->here = (struct way_here){0};
+    s->gap = (struct gap_watch){0};
+    s->overtakes.seen = smux_overtakes(s->smux);
     k->lazy_acks = true;
     k->repeats_max = REPEATS_MAX;
     return true;

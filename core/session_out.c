@@ -161,6 +161,8 @@ static bool is_mixed(struct session *s)
 {
     uint64_t n = smux_overtakes(s->smux), us = tick_since_us(s->now, s->overtakes.since);
 
+    if (us >= 2 * OVERTAKE_US) /* nobody looked: of unknown age */
+        s->overtakes.seen = n;
     if (us >= OVERTAKE_US) {
         s->overtakes.n[1] = us < 2 * OVERTAKE_US ? s->overtakes.n[0] : 0;
         s->overtakes.n[0] = 0;
@@ -178,12 +180,12 @@ static unsigned parity_wanted(struct session *s, bool pause)
     bool known = s->fec_agrees || smux_peer_is_ours(s->smux);
 
     if (pause || !known)
-        return 0;
+        n = 0;
     if (!s->sender)
         return n;
-    return tick_since_us(s->now, s->group_began) < PARITY_WITHIN_US
-               ? sender_parity(s->sender, fec_encoder_data(s->enc), n, is_mixed(s))
-               : 0;
+    if (tick_since_us(s->now, s->group_began) >= PARITY_WITHIN_US)
+        n = 0;
+    return sender_parity(s->sender, fec_encoder_data(s->enc), n, n && is_mixed(s));
 }
 
 static void add_parity(struct session *s, struct packet_batch *out, void *to, bool pause)

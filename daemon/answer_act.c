@@ -4,6 +4,7 @@
 #include "daemon/log.h"
 #include "daemon/reload.h"
 #include "daemon/roster.h"
+#include "daemon/upgrade.h"
 
 #include <string.h>
 
@@ -77,6 +78,10 @@ static bool set_drain(struct answers *a, struct ctl_query *q, struct tick now, b
 {
     struct mail_list m = {.kind = on ? LIST_DRAIN : LIST_UNDRAIN, .session = LIST_ALL};
 
+    if (upgrade_is_under_way(a->p.upgrade)) { /* the new process has been told what is drained */
+        answer_error(q, CTL_BUSY, "an upgrade is under way");
+        return true;
+    }
     if (!answer_arg_tunnel(a, q, &m.tunnel) || !answer_ask(a, q, &m, finish_drain, now))
         return true;
     log_info("%s: told to %s", m.tunnel == LIST_ALL ? "all profiles" : answer_profile(a, m.tunnel)->name,

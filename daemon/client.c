@@ -34,6 +34,11 @@ static unsigned slot_worker(const struct client *c, unsigned slot)
     return (c->tunnel->plan->sockets->home + slot) % c->tunnel->w->sh->n_workers;
 }
 
+static bool is_ours(const struct client *c, unsigned slot)
+{
+    return slot_worker(c, slot) == c->tunnel->w->id;
+}
+
 static void note_closed(struct sockets *s)
 {
     atomic_store_explicit(&s->closed, true, memory_order_release);
@@ -106,10 +111,10 @@ int client_new(struct client **cp, struct tunnel *t)
     c->tunnel = t;
     c->again.fire = on_again;
     c->remotes = remotes_new(t->conf);
-    c->n_slots = deal_places(t->plan->deal);
-    c->slots = c->remotes ? make_slots(c, c->n_slots) : NULL;
+    c->slots = c->remotes ? make_slots(c, deal_places(t->plan->deal)) : NULL;
     if (!c->slots)
         return err_here(-ENOMEM);
+    c->n_slots = deal_places(t->plan->deal);
     return client_listen(c, t->plan->sockets);
 }
 
@@ -247,8 +252,9 @@ void client_change(struct client *c, bool renew)
 {
     resize(c);
     for (unsigned i = 0; i < c->n_slots; i++) {
-        if (slot_worker(c, i) == c->tunnel->w->id)
-            slot_tell(&c->slots[i]);
+        if (!is_ours(c, i))
+            continue;
+        slot_changed(&c->slots[i]);
         if (renew)
             slot_renew(&c->slots[i]);
     }
@@ -260,7 +266,8 @@ void client_on_resolved(struct client *c, const struct resolve_result *res)
 {
     remotes_answer(c->remotes, res, c->tunnel->w->now);
     for (unsigned i = 0; i < c->n_slots; i++)
-        slot_step(&c->slots[i]);
+        if (is_ours(c, i))
+            slot_step(&c->slots[i]);
 }
 
 void client_on_network(struct client *c)
@@ -304,7 +311,11 @@ void client_cut_off(struct client *c, struct peer *p)
 
 void client_take(struct client *c, unsigned slot, int fd)
 {
-    slot_take(&c->slots[slot % c->n_slots], fd); /* who dealt it may know another number */
+    unsigned i = slot % c->n_slots; /* who dealt it may know another number */
+
+    for (unsigned n = 0; n < c->n_slots && !is_ours(c, i); n++)
+        i = (i + 1) % c->n_slots;
+    slot_take(&c->slots[i], fd);
 }
 
 /* ---- local connections ---- */
@@ -312,12 +323,11 @@ void client_take(struct client *c, unsigned slot, int fd)
 void client_deal(struct client *c, unsigned slot, int fd)
 {
     const struct mail_stream m = {c->tunnel->id, slot, fd};
-    unsigned owner = slot_worker(c, slot);
     struct worker *w = c->tunnel->w;
 
-    if (owner == w->id)
+    if (is_ours(c, slot))
         client_take(c, slot, fd);
-    else if (post_put(w->sh->post, w->id, owner, MAIL_STREAM, bytes_of(&m, sizeof m), bytes_of(NULL, 0)))
+    else if (post_put(w->sh->post, w->id, slot_worker(c, slot), MAIL_STREAM, bytes_of(&m, sizeof m), bytes_of(NULL, 0)))
         slot_refuse(fd);
 }
 

@@ -233,7 +233,8 @@ static void trial_failed(struct slot *s, const struct remote_pick *to, const cha
 {
     struct worker *w = worker_of(s);
 
-    remotes_silent(s->remotes, to, w->now, nonce_u32(&w->nonce));
+    if (!slot_is_extra(s) || s->peer) /* else it may answer all others: whether it is there, they find out */
+        remotes_silent(s->remotes, to, w->now, nonce_u32(&w->nonce));
     if (s->aim == SLOT_BETTER) {
         s->aim = SLOT_CONTENT;
         look_for_better_later(s);
@@ -328,6 +329,12 @@ static void end_doubt(struct slot *s)
     drop_trial(s);
 }
 
+/* Streams wait for an extra session of which there is not even an address. */
+static bool waits_for_name(const struct slot *s)
+{
+    return slot_is_extra(s) && !s->peer && !s->trial && s->n_fds;
+}
+
 static struct tick next_look(const struct slot *s)
 {
     struct tick now = worker_of(s)->now, t = TICK_NEVER;
@@ -337,6 +344,8 @@ static struct tick next_look(const struct slot *s)
         t = tick_add_us(s->dialled, tick_since_us(now, s->dialled) < PATIENCE_US ? PATIENCE_US : PATIENCE_ONE_US);
     else if (s->peer ? s->aim != SLOT_CONTENT : s->n_fds || s->again)
         t = s->dial_at;
+    if (waits_for_name(s))
+        t = tick_add_us(s->since, PATIENCE_US);
     if (s->peer && s->aim == SLOT_CONTENT)
         t = tick_min(t, s->better_at);
     if (s->peer && slot_is_extra(s))
@@ -384,6 +393,8 @@ void slot_step(struct slot *s)
         judge_trial(s);
     if (wants_trial(s))
         try_dial(s);
+    if (waits_for_name(s) && tick_since_us(now, s->since) >= PATIENCE_US)
+        do_without(s, "its server's name is not known in time");
     if (s->trial && may_begin_unproven(s))
         adopt(s);
     if (s->peer && s->n_fds)
@@ -407,10 +418,21 @@ void slot_take(struct slot *s, int fd)
         s->peer = NULL;
         peer_retire(old);
     }
-    if (s->tunnel->draining || !wait_in(s, fd))
-        slot_refuse(fd);
-    else
+    if (!s->tunnel->draining && wait_in(s, fd))
         slot_step(s);
+    else if (!s->tunnel->draining && slot_is_extra(s))
+        client_deal(s->tunnel->client, s->index % s->tunnel->conf->conn, fd);
+    else
+        slot_refuse(fd);
+}
+
+void slot_changed(struct slot *s)
+{
+    if (s->peer && slot_is_extra(s)) { /* perhaps only now: how long it has been empty counts from here */
+        s->ends_at = TICK_NEVER;
+        worker_touch(worker_of(s), s->peer);
+    }
+    slot_tell(s);
 }
 
 void slot_renew(struct slot *s)

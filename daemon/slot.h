@@ -53,6 +53,8 @@ void slot_move(struct slot *to, struct slot *from);
 void slot_dissolve(struct slot *s, void (*take)(struct slot *s, int fd));
 /* A successor is to be looked for; the session it has goes on with its streams. */
 void slot_renew(struct slot *s);
+/* What the profile says has changed; it is this worker's. */
+void slot_changed(struct slot *s);
 /* Tells who deals new streams what its session carries. */
 void slot_tell(const struct slot *s);
 bool slot_is_extra(const struct slot *s);

@@ -122,10 +122,9 @@ static void fail(struct upgrade *u, const char *why)
     u->deadline = TICK_NEVER;
     reap(u, text, sizeof text);
     close_all(u);
-    if (was >= UPGRADE_FREEZING) {
+    if (was >= UPGRADE_FREEZING)
         tell_workers(u, MAIL_THAW, bytes_of(NULL, 0));
-        set_handed(u, 0, false);
-    }
+    set_handed(u, 0, false);
     refuse(u, "%s", why ? why : *u->why ? u->why : *text ? text : "the new process was killed");
     reload_hold(u->p.reload, false);
 }
@@ -135,7 +134,7 @@ void upgrade_stop(struct upgrade *u)
     if (!u)
         return;
     u->stopped = true;
-    if (u->step != UPGRADE_IDLE && u->step != UPGRADE_OVER)
+    if (upgrade_is_under_way(u))
         fail(u, "the daemon was told to end");
 }
 
@@ -362,6 +361,11 @@ bool upgrade_told_to_end(struct upgrade *u, uint32_t *seconds)
     *seconds = u->end_s;
     u->end = false;
     return end;
+}
+
+bool upgrade_is_under_way(const struct upgrade *u)
+{
+    return u && u->step != UPGRADE_IDLE && u->step != UPGRADE_OVER;
 }
 
 bool upgrade_is_over(const struct upgrade *u)

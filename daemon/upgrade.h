@@ -43,6 +43,7 @@ char *upgrade_program(const char *argv0);
 void upgrade_begin(struct upgrade *u, const char *cause, upgrade_done_fn *done, void *ctx);
 /* The daemon ends: so does an attempt under way, and none begins any more. u NULL: nothing. */
 void upgrade_stop(struct upgrade *u);
+bool upgrade_is_under_way(const struct upgrade *u);   /* begun, and neither over nor failed */
 bool upgrade_is_over(const struct upgrade *u);                  /* the service is the new process's */
 const struct upgrade_result *upgrade_last(const struct upgrade *u); /* never NULL */
 

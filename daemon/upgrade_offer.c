@@ -232,7 +232,8 @@ static int offer_sockets(struct upgrade *u, const struct roster_entry *e)
     char text[UPGRADE_TEXT_MAX];
     int fds[STEER_FDS], r = 0;
 
-    if (atomic_load_explicit(&s->closed, memory_order_acquire))
+    if (atomic_load_explicit(&s->closed, memory_order_acquire) ||
+        atomic_load(&s->broken)) /* the new one opens its own */
         return 0;
     addr_text_print(&s->at, text, sizeof text);
     m.text = text;

@@ -200,6 +200,7 @@ void buf_put(struct buf *b)
         return;
     s = (struct slab *)((uintptr_t)b & ~(uintptr_t)(SLAB_SIZE - 1));
     p = s->pool;
+    assert(s->in_use && s->n_free < s->carved); /* given back once */
     s->free[s->n_free++] = (uint16_t)((size_t)((char *)b - (char *)s) / ALIGN);
     POISON(b, p->stride);
     p->in_use--;
