@@ -99,6 +99,41 @@ def write_json(path: Path, **keys: Any) -> Path:
     return path
 
 
+def test_examples_of_the_manual(build: Path, tmp_path: Path, stack: ExitStack) -> None:
+    """But for addresses and ports: a server, and a client by its command line or by a file."""
+    page = (Path(__file__).resolve().parents[2] / "packaging/man/kcptun-client.1").read_text()
+    (block,) = re.findall(r"^\.SH EXAMPLES\n\.nf\n(.*?)^\.fi", page, re.M | re.S)
+    udp, tcp = peers.free_port(), [peers.free_port(), peers.free_port()]
+    conf = write_json(
+        tmp_path / "client.json",
+        localaddr=f"127.0.0.1:{tcp[1]}",
+        remoteaddr=f"127.0.0.1:{udp}",
+        key="sesame",
+        crypt="aes-128",
+    )
+    with apps.Service(apps.duplex) as target:
+        for here, there in (
+            ("\\-", "-"),
+            ("vps.example.org:29900", f"127.0.0.1:{udp}"),
+            (":29900", f":{udp}"),
+            ("127.0.0.1:22 ", f"{target.address} "),
+            (":2222 ", f":{tcp[0]} "),
+            ("/etc/kcptun-client.json", str(conf)),
+        ):
+            assert here in block
+            block = block.replace(here, there)
+        for n, line in enumerate(block.splitlines()):
+            words = line.split()
+            env = dict(w.split("=") for w in words if re.match(r"[A-Z_]+=", w))
+            name, *args = words[len(env) :]
+            place = tmp_path / str(n)
+            place.mkdir()
+            end = Named(build, place, name, *args, env=env or None)
+            start(stack, end, *(("tcp", tcp[n - 1]) if n else ("udp", udp)))
+        for port in tcp:
+            apps.exchange(port, 200_000, 200_000, 1)
+
+
 # --- the command line, with the packaged peer
 
 

@@ -1,5 +1,6 @@
 """tests/interop/test_docs.py - what the documents show as a configuration is one, and what they
-show as a command does what they say. Those of kcptun-linkem(1) are run by test_linkem.py."""
+show as a command does what they say. Those of kcptun-linkem(1) are run by test_linkem.py, those of
+kcptun-client(1) by test_compat.py."""
 
 from __future__ import annotations
 
