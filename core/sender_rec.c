@@ -270,11 +270,12 @@ void sender_rec_ack(void *ctx, uint32_t sn, uint32_t ts, uint32_t tag, unsigned 
     set_beside(s, tag, sn);
 }
 
-/* Segments come in order of sn; which of a segment's transmissions arrived is not said. */
+/* Segments come in order of sn; which of a segment's transmissions arrived is not said. Of those that can be here by now it
+ * is the oldest that may still be under way: taken for a later one, it would make all that left between the two look lost. */
 void sender_rec_covered(void *ctx, uint32_t sn, uint32_t tag)
 {
     struct sender *s = ctx;
-    struct sender_rec *r = rec_of(s, tag, sn);
+    struct sender_rec *r = rec_of(s, tag, sn), *came = NULL;
     uint64_t least = s->min_rtt / 50 * 49;
 
     if (!r)
@@ -286,11 +287,10 @@ void sender_rec_covered(void *ctx, uint32_t sn, uint32_t tag)
             sender_model_late(s, s->in.rack_before - o->t_sent, 6);
     }
     for (unsigned i = 0; r && i < SENDER_CHAIN_MAX; i++, r = rec_of(s, r->older, sn))
-        if (s->now - r->t_sent >= least || !rec_of(s, r->older, sn)) {
-            if (r->state != REC_ARRIVED)
-                arrived(s, r);
-            break;
-        }
+        if ((s->now - r->t_sent >= least || !rec_of(s, r->older, sn)) && (!came || r->state == REC_FLYING))
+            came = r;
+    if (came && came->state != REC_ARRIVED)
+        arrived(s, came);
     set_beside(s, tag, sn);
 }
 
