@@ -151,7 +151,8 @@ uint32_t arq_mss(const struct arq *a);
 /* Gives unused ring memory back (an idle session holds a few hundred bytes). */
 void arq_trim(struct arq *a);
 /* Bytes of heap held: rings and lists, without pool buffers. */
-size_t arq_acks_max(uint32_t rcv_wnd, uint32_t repeats_max); /* bytes of acknowledgements that wait, at most */
 size_t arq_memory(const struct arq *a);
+/* Of those, what acknowledgements that wait may take at most. */
+size_t arq_acks_max(uint32_t rcv_wnd, uint32_t repeats_max);
 
 #endif

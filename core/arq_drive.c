@@ -4,9 +4,9 @@
 
 #include <stdlib.h>
 
-struct aged { /* a segment in flight */
-    int32_t
-        age_ms; /* of its latest transmission; below 0 if that was put off by a ms or more to be told from another */
+/* A segment in flight. age_ms: of its latest transmission; below 0 if that was put off to be told from another. */
+struct aged {
+    int32_t age_ms;
     uint32_t sn;
 };
 

@@ -85,15 +85,15 @@ static void learn(struct sender *s)
 
 static unsigned copies_wanted(const struct sender *s)
 {
-    double p = sender_thin_loss(s), n,
-           least = s->acks_all ? least_loss : 2 * least_loss; /* what FATES tells from none */
+    double least = s->acks_all ? least_loss : 2 * least_loss; /* what FATES tells from none */
+    double p = sender_thin_loss(s), n;
 
     if (MAX(p, s->back_loss) < least || s->excess > most_excess || s->srtt > s->min_rtt + QUEUE_MAX_US)
         return 0;
     p += sqrt(p / (s->thin.fates + 10)); /* one copy too few costs more than one too many */
     n = ceil(log(residue) / log(p)) - 1;
-    return (unsigned)MIN(MAX(n, 1),
-                         s->p.redundancy + 1); /* those that join what leaves cost less: one more may be paid for */
+    /* those that join what leaves cost less: one more may be paid for */
+    return (unsigned)MIN(MAX(n, 1), s->p.redundancy + 1);
 }
 
 /* When a message that nothing was heard of is worth a new start, whatever became of its copies. */
