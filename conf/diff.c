@@ -58,7 +58,6 @@ static struct conf_change compare(const struct item *from, const struct item *to
         c.differs = true;
         c.renew = c.renew || k->when == CONF_NEW_SESSIONS;
     }
-    c.moved = !addr_text_equal(address(p), address(q));
     return c;
 }
 

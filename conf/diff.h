@@ -10,7 +10,6 @@ struct conf_change {
     unsigned from, to;            /* indices; CONF_NONE: added, removed */
     bool differs;                 /* any key, or the name */
     bool renew;                   /* a key that counts for new sessions */
-    bool moved;                   /* the address it listens on */
 };
 enum { CONF_NONE = 0xffffffff };
 

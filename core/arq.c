@@ -101,11 +101,6 @@ void arq_set_hooks(struct arq *a, const struct arq_hooks *h)
     a->has_hooks = h;
 }
 
-void arq_set_cwnd(struct arq *a, uint32_t cwnd)
-{
-    a->st.cwnd = cwnd;
-}
-
 void arq_set_start(struct arq *a, uint32_t snd_sn, uint32_t rcv_sn)
 {
     if (!a->st.n_inflight)
@@ -179,10 +174,8 @@ static int take_seg(struct arq *a, const struct arq_seg *s, const uint8_t *body,
         take_ack(a, s, t, flags, now);
     else if (s->cmd == ARQ_SEG_PUSH)
         return arq_rcv_push(a, s, body, flags);
-    else if (s->cmd == ARQ_SEG_WASK)
+    if (s->cmd == ARQ_SEG_WASK)
         a->probe |= ARQ_TELL;
-    else
-        a->st.n_wins++;
     return 0;
 }
 

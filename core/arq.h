@@ -97,7 +97,6 @@ struct arq_state {
                                    * have lost its state, or while reordering is heavy */
     uint32_t rmt_ts;              /* latest time the peer wrote into a PUSH; ... */
     bool rmt_ts_known;            /* ... if there was one */
-    uint32_t n_wins;              /* WINS heard: each answers a WASK, or was volunteered */
     uint32_t heard_ms;            /* KCP clock when a datagram of this conversation last arrived */
     bool dead;                    /* a segment reached dead_link transmissions */
 };

@@ -10,8 +10,8 @@ struct arq_sent {
     uint32_t sn, ts, len, xmit;   /* ts: of the latest transmission; xmit: transmissions so far */
 };
 
-/* Calls out of the engine; any may be NULL. None may call back into it, but all may write arq_knobs() and, with
- * arq_set_cwnd(), the congestion window. */
+/* Calls out of the engine; any may be NULL. None may call back into it, but all may write arq_knobs(), and
+ * those of the face the congestion window. */
 struct arq_hooks {
     void *ctx;
     void (*tick)(void *ctx);      /* a full flush begins */
@@ -69,7 +69,6 @@ struct arq_mem {
 struct arq *arq_new_in(const struct arq_params *p, const struct arq_mem *m);
 /* Copies *h; NULL: none. */
 void arq_set_hooks(struct arq *a, const struct arq_hooks *h);
-void arq_set_cwnd(struct arq *a, uint32_t cwnd);
 /* First sequence number of each direction; only while nothing has been sent or received yet. */
 void arq_set_start(struct arq *a, uint32_t snd_sn, uint32_t rcv_sn);
 

@@ -14,7 +14,6 @@ enum { /* microseconds unless said otherwise */
        UP_MAX = 64000, /* a probe adds a quarter of this to the queue */
        DOWN_MAX = 50000,
        QUEUE_CLEAR = 6000, /* with less, a probe that raised the rate goes on */
-       QUEUE_STEADY = 10000, /* what is lost behind less is random */
        SURPLUS_DGRAMS = 32, /* queue each flow aims at */
        SURPLUS_MIN = 4000,
        SURPLUS_MAX = 20000,

@@ -1,5 +1,6 @@
 /* core/sender_priv.h - the inside of a sender, shared by sender.c (what leaves and when), sender_rec.c (one record for each
- * transmission: delivered, lost, late) and sender_model.c (what the path is like, and how hard to press it). */
+ * transmission: delivered, lost, late), sender_gap.c (records spared for datagrams that may still come), sender_model.c
+ * (what the path is like, and how hard to press it) and sender_thin.c (copies of what a thin flow sends). */
 #ifndef CORE_SENDER_PRIV_H
 #define CORE_SENDER_PRIV_H
 
@@ -95,7 +96,6 @@ struct sender {
         uint64_t answer;          /* likewise, those that una had come before among them */
         uint64_t rack_before;     /* rack_t as it was */
         uint64_t oldest;          /* sending of the first of what it named, 0: nothing */
-        uint32_t una_n, una_first, una_best; /* what una covers: segments, record of the first, of the newest that fits */
     } in;
 
     /* round-trip time and reordering */
@@ -177,15 +177,11 @@ struct sender {
 };
 
 /* sender_rec.c */
-extern const struct arq_driver sender_driver;
 static inline struct sender_rec *sender_rec_at(const struct sender *s, uint32_t no)
 {
     return &s->rec[no & (s->cap - 1)];
 }
 void sender_rec_lose(struct sender *s, uint64_t before); /* what was sent before then and flies is lost */
-void sender_rec_arrived(struct sender *s, uint32_t no);
-void sender_rec_una(struct sender *s); /* settles what una covered */
-void sender_count_fate(struct sender *s, struct sender_rec *r, bool lost);
 uint32_t sender_rec_took(void *ctx, const struct arq_sent *a, uint32_t age_ms);
 uint32_t sender_rec_sent(void *ctx, const struct arq_sent *a, uint32_t tag);
 void sender_rec_ack(void *ctx, uint32_t sn, uint32_t ts, uint32_t tag, unsigned flags);

@@ -3,7 +3,12 @@
 
 #include <stdlib.h>
 
-enum { RECS_MIN = 64, RECS_MAX = 1 << 17, PER_SEGMENT = 8 /* records that are remembered */ };
+enum {
+    RECS_MIN = 64,
+    RECS_MAX = 1 << 17,
+    PER_SEGMENT = 8, /* records that are remembered */
+    QUEUE_STEADY = 10000, /* us: what is lost behind less is random */
+};
 
 static bool held(const struct sender *s, uint32_t no)
 {
@@ -27,13 +32,30 @@ static void land(struct sender *s, struct sender_rec *r, enum rec_state state)
     r->state = (uint8_t)state;
 }
 
+static void count_fate(struct sender *s, struct sender_rec *r, bool lost)
+{
+    struct loss_est *e = &s->loss;
+
+    s->round_lost += lost;
+    s->round_all++;
+    if (!(r->flags & REC_STEADY) || sender_queue_at(s, r->t_sent) >= QUEUE_STEADY)
+        return;
+    r->flags |= REC_COUNTED;
+    e->lost += lost;
+    e->all++;
+    if (r->flags & REC_DOWN) {
+        e->lost_down += lost;
+        e->all_down++;
+    }
+}
+
 /* Sends the segment again, unless a later transmission of it is still under way. */
 static void lose(struct sender *s, struct sender_rec *r)
 {
     uint32_t sn = r->sn, no = arq_tag(s->p.arq, sn);
 
     land(s, r, REC_LOST);
-    sender_count_fate(s, r, true);
+    count_fate(s, r, true);
     s->n.lost++;
     r = rec_of(s, no, sn);
     for (unsigned i = 0; r && i < SENDER_CHAIN_MAX; i++, r = rec_of(s, r->older, sn))
@@ -180,23 +202,6 @@ uint32_t sender_rec_took(void *ctx, const struct arq_sent *a, uint32_t age_ms)
 
 /* ---- fates ---- */
 
-void sender_count_fate(struct sender *s, struct sender_rec *r, bool lost)
-{
-    struct loss_est *e = &s->loss;
-
-    s->round_lost += lost;
-    s->round_all++;
-    if (!(r->flags & REC_STEADY) || sender_queue_at(s, r->t_sent) >= 10000)
-        return;
-    r->flags |= REC_COUNTED;
-    e->lost += lost;
-    e->all++;
-    if (r->flags & REC_DOWN) {
-        e->lost_down += lost;
-        e->all_down++;
-    }
-}
-
 /* A record thought lost has arrived after all. */
 static void count_back(struct sender *s, struct sender_rec *r)
 {
@@ -226,7 +231,7 @@ static void arrived(struct sender *s, struct sender_rec *r)
     if (r->state == REC_LOST)
         count_back(s, r);
     else if (r->state == REC_FLYING)
-        sender_count_fate(s, r, false);
+        count_fate(s, r, false);
     s->in.any = true;
     s->delivered += r->bytes;
     if (!s->in.has_best || r->t_sent >= s->in.best.t_sent) {

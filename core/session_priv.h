@@ -1,5 +1,6 @@
-/* core/session_priv.h - the inside of a session, shared by session.c (its life and what is said of it), session_in.c and
- * session_out.c. */
+/* core/session_priv.h - the inside of a session, shared by session.c (its life and what is said of it), session_in.c,
+ * session_out.c, session_ack.c (how it acknowledges), session_gap.c (what is missing of the peer's), session_count.c and
+ * session_sees.c (what the peer's settings look like). */
 #ifndef CORE_SESSION_PRIV_H
 #define CORE_SESSION_PRIV_H
 

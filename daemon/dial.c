@@ -8,7 +8,8 @@
 
 #include <unistd.h>
 
-int dial_open(struct tunnel *t, const struct sockaddr_any *to)
+/* A socket connected to `to`, with all that the profile says of sockets. fd, -errno. */
+static int open_socket(struct tunnel *t, const struct sockaddr_any *to)
 {
     const struct conf_profile *c = t->conf;
     struct net_udp_params p = {
@@ -103,7 +104,7 @@ int dial_session(struct peer **pp, struct tunnel *t, const struct sockaddr_any *
     if (t->conf->tcp)
         r = dial_tcp(t, to, &d);
     else
-        r = MIN(d.raw = dial_open(t, to), 0);
+        r = MIN(d.raw = open_socket(t, to), 0);
     if (r)
         return err_pass(r);
     p = peer_on(t, &d);

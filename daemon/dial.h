@@ -4,8 +4,6 @@
 
 #include "daemon/tunnel.h"
 
-/* A socket connected to `to`, with all that the profile says of sockets. fd, -errno. */
-int dial_open(struct tunnel *t, const struct sockaddr_any *to);
 /* A session on a socket of its own, in no slot yet. 0, -errno. */
 int dial_session(struct peer **pp, struct tunnel *t, const struct sockaddr_any *to);
 /* True if the kernel would now choose another source address for p's server than the one p's socket has. */

@@ -406,6 +406,10 @@ static int next_ms(const struct daemon *d)
 {
     struct tick now = io_now(), at = tick_min(tick_add_ms(now, 1000), d->watchdog.next);
 
+    if (d->ctl)
+        at = tick_min(at, ctl_deadline(d->ctl));
+    if (d->stats)
+        at = tick_min(at, ctl_deadline(d->stats));
     if (d->metrics)
         at = tick_min(at, metrics_deadline(d->metrics, now));
     at = tick_min(at, netwatch_deadline(&d->netwatch));

@@ -34,7 +34,8 @@ static const char usage[] =
     "  -V, --version       the version\n"
     "\n"
     "Signals: TERM and INT end (what runs gets draintime; a second one ends at once), HUP opens the\n"
-    "log file again, USR1 writes the counters to the log, USR2 hands over to a new process.\n"
+    "log file again and reloads the configuration, USR1 writes the counters to the log, USR2 hands\n"
+    "over to a new process.\n"
     "Exit status: 0 done, 1 failed, 64 wrong usage, 78 the configuration has errors.\n"
     "\n";
 

@@ -375,7 +375,8 @@ static void find_target(struct relay *r)
         try_next(r, -EHOSTUNREACH);
 }
 
-void relay_dial(struct peer *p, struct smux_stream *st)
+/* Connects to the target for a stream the peer opened. */
+static void relay_dial(struct peer *p, struct smux_stream *st)
 {
     struct tunnel *t = p->tunnel;
     struct worker *w = t->w;

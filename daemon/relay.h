@@ -9,8 +9,6 @@ struct relay;
 
 /* Client: opens a stream for an accepted connection; takes fd. */
 void relay_accept(struct peer *p, int fd);
-/* Server: connects to the target for a stream the peer opened. */
-void relay_dial(struct peer *p, struct smux_stream *st);
 /* Events of a stream. */
 void relay_on_stream(struct peer *p, struct smux_stream *st);
 /* Events of its socket. */

@@ -48,12 +48,13 @@ void slot_init(struct slot *s, struct tunnel *t, struct remotes *r, unsigned ind
     s->timer.fire = on_timer;
 }
 
-bool slot_is_extra(const struct slot *s)
+static bool is_extra(const struct slot *s)
 {
     return s->index >= s->tunnel->conf->conn;
 }
 
-void slot_tell(const struct slot *s)
+/* Tells who deals new streams what its session carries. */
+static void tell(const struct slot *s)
 {
     const struct tunnel *t = s->tunnel;
 
@@ -212,7 +213,7 @@ static void back_off(struct slot *s, const char *where, const char *why)
     struct worker *w = t->w;
     bool at_once = remotes_have_better(s->remotes, w->now);
 
-    if (slot_is_extra(s) && !s->peer) {
+    if (is_extra(s) && !s->peer) {
         do_without(s, why);
         return;
     }
@@ -233,7 +234,7 @@ static void trial_failed(struct slot *s, const struct remote_pick *to, const cha
 {
     struct worker *w = worker_of(s);
 
-    if (!slot_is_extra(s) || s->peer) /* else it may answer all others: whether it is there, they find out */
+    if (!is_extra(s) || s->peer) /* else it may answer all others: whether it is there, they find out */
         remotes_silent(s->remotes, to, w->now, nonce_u32(&w->nonce));
     if (s->aim == SLOT_BETTER) {
         s->aim = SLOT_CONTENT;
@@ -257,7 +258,7 @@ static void give_up_trial(struct slot *s, const char *why)
 /* With one server, connections that wait need no proof that it is there: what they have to say asks for the answer. */
 static bool may_begin_unproven(const struct slot *s)
 {
-    return !s->peer && s->n_fds && !slot_is_extra(s) && remotes_are_one(s->remotes) &&
+    return !s->peer && s->n_fds && !is_extra(s) && remotes_are_one(s->remotes) &&
            !(s->trial && fake_dial_waits(s->trial));
 }
 
@@ -307,7 +308,7 @@ static void try_dial(struct slot *s)
 static void judge_trial(struct slot *s)
 {
     struct tick now = worker_of(s)->now;
-    bool others = slot_is_extra(s) || remotes_have_better(s->remotes, now);
+    bool others = is_extra(s) || remotes_have_better(s->remotes, now);
     uint64_t patience = others ? PATIENCE_US : PATIENCE_ONE_US;
 
     if (!s->trial->heard) {
@@ -332,7 +333,7 @@ static void end_doubt(struct slot *s)
 /* Streams wait for an extra session of which there is not even an address. */
 static bool waits_for_name(const struct slot *s)
 {
-    return slot_is_extra(s) && !s->peer && !s->trial && s->n_fds;
+    return is_extra(s) && !s->peer && !s->trial && s->n_fds;
 }
 
 static struct tick next_look(const struct slot *s)
@@ -348,7 +349,7 @@ static struct tick next_look(const struct slot *s)
         t = tick_add_us(s->since, PATIENCE_US);
     if (s->peer && s->aim == SLOT_CONTENT)
         t = tick_min(t, s->better_at);
-    if (s->peer && slot_is_extra(s))
+    if (s->peer && is_extra(s))
         t = tick_min(t, s->ends_at);
     if (s->peer && s->aim == SLOT_DOUBT)
         t = tick_min(tick_max(t, now), tick_add_ms(now, DOUBT_LOOK_MS));
@@ -383,7 +384,7 @@ void slot_step(struct slot *s)
 {
     struct tick now = worker_of(s)->now;
 
-    if (s->peer && slot_is_extra(s) && !s->n_fds && !tick_before(now, s->ends_at))
+    if (s->peer && is_extra(s) && !s->n_fds && !tick_before(now, s->ends_at))
         end_extra(s);
     if (s->peer && s->aim == SLOT_DOUBT && !session_is_doubtful(s->peer->session, now))
         end_doubt(s);
@@ -399,7 +400,7 @@ void slot_step(struct slot *s)
         adopt(s);
     if (s->peer && s->n_fds)
         hand_out(s);
-    slot_tell(s);
+    tell(s);
     set_timer(s);
 }
 
@@ -420,7 +421,7 @@ void slot_take(struct slot *s, int fd)
     }
     if (!s->tunnel->draining && wait_in(s, fd))
         slot_step(s);
-    else if (!s->tunnel->draining && slot_is_extra(s))
+    else if (!s->tunnel->draining && is_extra(s))
         client_deal(s->tunnel->client, s->index % s->tunnel->conf->conn, fd);
     else
         slot_refuse(fd);
@@ -428,11 +429,11 @@ void slot_take(struct slot *s, int fd)
 
 void slot_changed(struct slot *s)
 {
-    if (s->peer && slot_is_extra(s)) { /* perhaps only now: how long it has been empty counts from here */
+    if (s->peer && is_extra(s)) { /* perhaps only now: how long it has been empty counts from here */
         s->ends_at = TICK_NEVER;
         worker_touch(worker_of(s), s->peer);
     }
-    slot_tell(s);
+    tell(s);
 }
 
 void slot_renew(struct slot *s)
@@ -451,7 +452,7 @@ static void let_go(struct slot *s)
 
     s->peer = NULL;
     s->aim = SLOT_CONTENT;
-    s->again = !slot_is_extra(s);
+    s->again = !is_extra(s);
     s->dial_at = worker_of(s)->now;
     peer_retire(p);
 }
@@ -525,13 +526,13 @@ static void note_streams(struct slot *s)
     bool idle = !smux_streams(session_smux(s->peer->session));
     struct tick ends = tick_min(s->ends_at, tick_add_ms(worker_of(s)->now, EXTRA_IDLE_MS));
 
-    slot_tell(s);
+    tell(s);
     if (!idle)
         ends = TICK_NEVER;
     if (ends.us == s->ends_at.us)
         return;
     s->ends_at = ends;
-    if (slot_is_extra(s))
+    if (is_extra(s))
         set_timer(s);
 }
 
@@ -584,7 +585,7 @@ void slot_cut_off(struct slot *s, struct peer *p)
     end_search_for_better(s);
     s->aim = SLOT_CONTENT;
     s->peer = NULL; /* its streams go on while segments pass, but it gets no new ones */
-    s->again = !slot_is_extra(s);
+    s->again = !is_extra(s);
     s->dial_at = worker_of(s)->now;
     peer_retire(p);
     slot_step(s);
@@ -609,10 +610,10 @@ void slot_lost(struct slot *s, struct peer *p)
     if (end)
         end_search_for_better(s);
     s->aim = SLOT_CONTENT;
-    slot_tell(s);
+    tell(s);
     if (!end)
         return;
-    s->again = !slot_is_extra(s);
+    s->again = !is_extra(s);
     if (end == SESSION_SILENT || end == SESSION_REFUSED || !p->heard)
         remotes_silent(s->remotes, &s->at, w->now, nonce_u32(&w->nonce));
     remotes_forget_names(s->remotes);

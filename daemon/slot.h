@@ -55,9 +55,6 @@ void slot_dissolve(struct slot *s, void (*take)(struct slot *s, int fd));
 void slot_renew(struct slot *s);
 /* What the profile says has changed; it is this worker's. */
 void slot_changed(struct slot *s);
-/* Tells who deals new streams what its session carries. */
-void slot_tell(const struct slot *s);
-bool slot_is_extra(const struct slot *s);
 
 /* Of a session in it: */
 void slot_served(struct slot *s, struct peer *p);  /* its turn is over; p may be gone afterwards */

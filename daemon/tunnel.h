@@ -104,7 +104,6 @@ void peer_close(struct peer *p, const char *why);
 void peer_serve(struct peer *p);
 /* No new streams; it ends once those it has are over. */
 void peer_retire(struct peer *p);
-void peer_on_timer(struct peer *p);
 void peer_gone(struct peer *p);                       /* its own socket is closed */
 const char *peer_text(const struct peer *p);          /* "s1 1.2.3.4:5 conv 1a2b3c4d" for the log; this thread's buffer */
 

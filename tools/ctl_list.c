@@ -41,7 +41,8 @@ const struct ctl_column ctl_profile_columns[] = {
     {NULL, NULL, 0},
 };
 
-const char *ctl_cell(const struct ctl_column *col, const json_t *row, char out[CTL_TEXT])
+/* The column's text of one object. Words are the object's own, else in out. */
+static const char *cell(const struct ctl_column *col, const json_t *row, char out[CTL_TEXT])
 {
     switch (col->kind) {
     case CTL_WORD:
@@ -78,7 +79,7 @@ void ctl_list_print(const struct ctl *c, const struct ctl_column *cols, const js
     json_array_foreach(rows, i, row)
     {
         for (unsigned k = 0; k < t.columns; k++)
-            table_add(&t, "%s", ctl_cell(&cols[k], row, buf));
+            table_add(&t, "%s", cell(&cols[k], row, buf));
     }
     table_print(&t, stdout);
     table_fini(&t);

@@ -14,8 +14,6 @@ struct ctl_column {
 
 extern const struct ctl_column ctl_session_columns[], ctl_stream_columns[], ctl_profile_columns[];
 
-/* The column's text of one object. Words are the object's own, else in out. */
-const char *ctl_cell(const struct ctl_column *col, const json_t *row, char out[CTL_TEXT]);
 /* Prints a table, or `none` if the array is empty. */
 void ctl_list_print(const struct ctl *c, const struct ctl_column *cols, const json_t *rows, const char *none);
 /* Says what the answer leaves out. */

@@ -40,7 +40,6 @@ struct linkem_space {             /* namespaces and a TUN device in each; zeroed
 int linkem_space_open(struct linkem_space *s, const struct linkem *e); /* 0, -errno; what is there goes by close */
 void linkem_space_close(struct linkem_space *s);
 int linkem_space_enter(const struct linkem_space *s, int end); /* the calling thread */
-int linkem_space_leave(const struct linkem_space *s);
 uint64_t linkem_space_dropped(const struct linkem_space *s, int end); /* by the device, before we saw the packet */
 const char *linkem_address(int end);
 

@@ -57,11 +57,6 @@ int linkem_space_enter(const struct linkem_space *s, int end)
     return enter(s->ns[end]);
 }
 
-int linkem_space_leave(const struct linkem_space *s)
-{
-    return enter(s->home);
-}
-
 /* The lock, still in the directory. *stale: the file was there, and nobody holds it. */
 static int take_lock(struct linkem_space *s, const char *name, bool *stale)
 {
@@ -214,6 +209,6 @@ uint64_t linkem_space_dropped(const struct linkem_space *s, int end)
 
     if (!linkem_space_enter(s, end))
         n = net_device_dropped(device);
-    linkem_space_leave(s);
+    enter(s->home);
     return n;
 }

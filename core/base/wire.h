@@ -96,12 +96,6 @@ static inline uint16_t rd_le16(struct rd *r)
     return p ? get_le16(p) : 0;
 }
 
-static inline uint32_t rd_le24(struct rd *r)
-{
-    const uint8_t *p = rd_take(r, 3);
-    return p ? (uint32_t)(p[0] | p[1] << 8 | p[2] << 16) : 0;
-}
-
 static inline uint32_t rd_le32(struct rd *r)
 {
     const uint8_t *p = rd_take(r, 4);

@@ -575,7 +575,7 @@ static void test_reduction(void **state)
     solo_init(s, &solo_params, 64);
     solo_open(s);
     arq_knobs(s->a)->nocwnd = false;
-    arq_set_cwnd(s->a, 20);
+    s->a->st.cwnd = 20;
     s->left = 20;
     solo_flush(s, 100);
     assert_int_equal(s->n_segs, 20);
