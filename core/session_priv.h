@@ -1,6 +1,6 @@
 /* core/session_priv.h - the inside of a session, shared by session.c (its life and what is said of it), session_in.c,
- * session_out.c, session_ack.c (how it acknowledges), session_gap.c (what is missing of the peer's), session_count.c and
- * session_sees.c (what the peer's settings look like). */
+ * session_out.c, session_ack.c (how it acknowledges), session_alive.c (signs of life), session_gap.c (what is missing of
+ * the peer's), session_count.c and session_sees.c (what the peer's settings look like). */
 #ifndef CORE_SESSION_PRIV_H
 #define CORE_SESSION_PRIV_H
 
@@ -115,6 +115,9 @@ void session_gap_shard(struct session *s, const struct shard *sh, struct tick no
 /* With a sender: whether acknowledgements leave with this flush, in which company, and how often each. */
 void session_ack_plan(struct session *s, struct tick now, bool company);
 struct tick session_ack_due(const struct session *s); /* when what came is acknowledged; TICK_NEVER: nothing waits */
+/* Keepalive and probes, when they are due. False: the peer is gone. */
+bool session_tend(struct session *s, struct tick now);
+struct tick session_tend_due(const struct session *s);
 arq_pull_fn session_pull;
 /* With a rate: payload that may leave now. What does not stays due. */
 int32_t session_budget(void *session);
