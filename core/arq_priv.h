@@ -1,4 +1,5 @@
-/* core/arq_priv.h - the inside of the engine, shared by its files (arq*.c) and the face. Serial numbers are never reduced: a ring index is sn & (cap - 1). */
+/* core/arq_priv.h - the inside of the engine, shared by its files (arq*.c) and the face. Serial numbers are
+ * never reduced: a ring index is sn & (cap - 1). */
 #ifndef CORE_ARQ_PRIV_H
 #define CORE_ARQ_PRIV_H
 

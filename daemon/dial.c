@@ -18,23 +18,21 @@ static int open_socket(struct tunnel *t, const struct sockaddr_any *to)
         .dscp = (uint8_t)c->dscp,
         .interface = c->interface,
     };
-    uint32_t got;
     int fd;
 
     if (c->bind && net_bytes_in_name(c->bind, 0, &p.bind))
         return err_say(-EINVAL, "bind = %s: not an address", c->bind);
     if (c->bind && p.bind.sa.sa_family != p.family)
         return err_say(-EAFNOSUPPORT, "bind = %s does not fit %s", c->bind, net_addr_text(to));
-    fd = net_udp_open(&p, &got);
+    fd = net_udp_open(&p);
     if (fd >= 0 && connect(fd, &to->sa, to->len) < 0) {
         int r = err_say(-errno, "connect to %s", net_addr_text(to));
 
         close(fd);
         return r;
     }
-    if (fd >= 0 && got < c->sockbuf)
-        log_info("%s: the kernel gives %u of %u bytes of socket buffer: raise net.core.rmem_max and wmem_max", c->name,
-                 got, c->sockbuf);
+    if (fd >= 0)
+        event_sockbuf(c, fd);
     return fd;
 }
 
@@ -143,7 +141,7 @@ bool dial_has_other_way(const struct peer *p)
 
     if (c->bind || p->src.fd < 0 || p->src.dying)
         return false;
-    fd = net_udp_open(&np, NULL);
+    fd = net_udp_open(&np);
     if (fd < 0)
         return false;
     if (connect(fd, &p->remote.sa, p->remote.len) == 0 && name_of(fd, &now) && name_of(p->src.fd, &then)) {
@@ -163,7 +161,7 @@ bool dial_source_is_here(const struct peer *p)
     if (!name_of(p->src.fd, &np.bind))
         return true;
     set_port(&np.bind, 0);
-    fd = net_udp_open(&np, NULL);
+    fd = net_udp_open(&np);
     if (fd >= 0)
         close(fd);
     return fd != -EADDRNOTAVAIL;

@@ -77,6 +77,16 @@ void event_dial_failed(const struct tunnel *t, const char *where, const char *wh
         log_warning("%s: %s: %s (attempt %u); next %s", t->conf->name, where, why, n, next);
 }
 
+void event_sockbuf(const struct conf_profile *c, int fd)
+{
+    uint32_t got = net_udp_sockbuf(fd);
+
+    if (got < c->sockbuf)
+        log_warning("%s: the kernel gives %u of %u bytes of socket buffer (sockbuf): raise net.core.rmem_max and "
+                    "net.core.wmem_max",
+                    c->name, got, c->sockbuf);
+}
+
 /* Whom the local connection is with. */
 static const char *far_end(const struct peer *p, int fd, char target[320])
 {

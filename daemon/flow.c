@@ -80,7 +80,7 @@ static int open_socket(const struct peer *p, const struct listener *l, const str
     if (!choose_names(l, to, &np.bind, &want))
         return -EADDRNOTAVAIL;
     np.family = np.bind.sa.sa_family;
-    fd = net_udp_open(&np, NULL);
+    fd = net_udp_open(&np);
     if (fd < 0)
         return fd;
     if (connect(fd, &p->remote.sa, p->remote.len) == 0 && name_of(fd, &got) && net_addr_equal(&got, &want))

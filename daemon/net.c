@@ -69,16 +69,29 @@ static struct sockaddr_any wildcard4(uint16_t port_be)
     return a;
 }
 
-/* Asks for one buffer; root may pass the system's ceiling. Returns bytes given, in the unit asked. */
-static uint32_t set_buffer(int fd, int name, int force, uint32_t asked)
+/* Asks for one buffer; root may pass the system's ceiling. */
+static void set_buffer(int fd, int name, int force, uint32_t asked)
 {
-    int want = (int)MIN(asked, (uint32_t)INT_MAX / 2), got; /* the kernel doubles it into an int */
+    int want = (int)MIN(asked, (uint32_t)INT_MAX / 2); /* the kernel doubles it into an int */
 
     set_int(fd, SOL_SOCKET, name, want);
     if (get_int(fd, SOL_SOCKET, name) / 2 < want)
         set_int(fd, SOL_SOCKET, force, want);
-    got = get_int(fd, SOL_SOCKET, name);
-    return got > 0 ? (uint32_t)got / 2 : 0;
+}
+
+static void set_buffers(int fd, uint32_t sockbuf)
+{
+    if (!sockbuf)
+        return;
+    set_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE, sockbuf);
+    set_buffer(fd, SO_SNDBUF, SO_SNDBUFFORCE, sockbuf);
+}
+
+uint32_t net_udp_sockbuf(int fd)
+{
+    int in = get_int(fd, SOL_SOCKET, SO_RCVBUF), out = get_int(fd, SOL_SOCKET, SO_SNDBUF);
+
+    return (uint32_t)MAX(MIN(in, out), 0) / 2;
 }
 
 static int set_dscp(int fd, int family, uint8_t dscp)
@@ -132,10 +145,9 @@ static int udp_open_at(const struct net_udp_params *p, const struct sockaddr_any
     return fd;
 }
 
-int net_udp_open(const struct net_udp_params *p, uint32_t *got_buf)
+int net_udp_open(const struct net_udp_params *p)
 {
     struct sockaddr_any at = p->bind;
-    uint32_t got;
     int fd;
 
     if (!at.len && p->family == AF_INET6) {
@@ -151,22 +163,13 @@ int net_udp_open(const struct net_udp_params *p, uint32_t *got_buf)
     }
     if (fd < 0)
         return err_pass(fd);
-    got = (uint32_t)get_int(fd, SOL_SOCKET, SO_RCVBUF) / 2;
-    if (p->sockbuf) {
-        got = set_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE, p->sockbuf);
-        set_buffer(fd, SO_SNDBUF, SO_SNDBUFFORCE, p->sockbuf);
-    }
-    if (got_buf)
-        *got_buf = got;
+    set_buffers(fd, p->sockbuf);
     return fd;
 }
 
 int net_udp_tune(int fd, uint32_t sockbuf, uint8_t dscp)
 {
-    if (sockbuf) {
-        set_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE, sockbuf);
-        set_buffer(fd, SO_SNDBUF, SO_SNDBUFFORCE, sockbuf);
-    }
+    set_buffers(fd, sockbuf);
     return set_dscp(fd, get_int(fd, SOL_SOCKET, SO_DOMAIN), dscp);
 }
 

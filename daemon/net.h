@@ -25,11 +25,12 @@ struct net_udp_params {
     const char *interface;        /* SO_BINDTODEVICE, or NULL */
 };
 /* Nonblocking, close-on-exec, UDP_GRO on where the kernel has it. The IPv6 wildcard takes IPv4 too, and where IPv6 is
- * switched off it is the IPv4 wildcard (getsockname() tells). *got_buf (or NULL): the receive buffer the kernel gave, in
- * the unit of sockbuf, so less than sockbuf means it was clamped. fd, -errno (err_text() says what failed). */
-int net_udp_open(const struct net_udp_params *p, uint32_t *got_buf);
+ * switched off it is the IPv4 wildcard (getsockname() tells). fd, -errno (err_text() says what failed). */
+int net_udp_open(const struct net_udp_params *p);
 /* Gives an open UDP socket other buffers and another DSCP. 0, -errno. */
 int net_udp_tune(int fd, uint32_t sockbuf, uint8_t dscp);
+/* Bytes of the smaller of its buffers, in the unit of sockbuf: less than was asked for means that the kernel clamped it. */
+uint32_t net_udp_sockbuf(int fd);
 /* A listening or connecting stream socket, TCP (TCP_NODELAY, keepalive: connections have them from the listener that
  * accepts them) or unix (path not NULL; "@name" is abstract). fd, -errno; connect: in progress is fine. A unix socket path
  * that nobody listens on any more is replaced; its permissions follow the umask. The wildcard as for UDP. */

@@ -248,6 +248,8 @@ void server_tune(const struct tunnel *t)
     LIST_EACH(l, &t->old, struct listeners, node) {
         tune_set(l, t->conf);
     }
+    if (!t->w->id) /* those of the other workers are like it */
+        event_sockbuf(t->conf, t->listeners->v[0].src.fd);
 }
 
 /* The set of that id, or what has taken its place. */

@@ -3,6 +3,7 @@
 
 #include "core/base/err.h"
 #include "daemon/elder.h"
+#include "daemon/event.h"
 #include "daemon/faketcp_sock.h"
 #include "daemon/log.h"
 #include "daemon/net.h"
@@ -59,7 +60,7 @@ static int claim(const struct net_udp_params *p)
 
     alone.reuseport = false;
     do
-        fd = net_udp_open(&alone, NULL);
+        fd = net_udp_open(&alone);
     while (net_bind_again(fd, &tries));
     if (fd < 0)
         return err_pass(fd);
@@ -80,7 +81,6 @@ static int open_port(struct sockets *s, const struct sockets_params *sp, unsigne
     const struct conf_profile *c = sp->conf;
     uint16_t port = (uint16_t)(s->at.port_min + nth);
     struct net_udp_params p = {.reuseport = true, .pktinfo = true, .sockbuf = c->sockbuf, .dscp = (uint8_t)c->dscp};
-    uint32_t got = 0;
     int r;
 
     r = resolve_own(&p.bind, c, port);
@@ -91,7 +91,7 @@ static int open_port(struct sockets *s, const struct sockets_params *sp, unsigne
     if (r)
         return err_pass(r);
     for (unsigned w = 0; w < s->n_workers; w++) {
-        int fd = net_udp_open(&p, &got);
+        int fd = net_udp_open(&p);
 
         if (fd < 0)
             return err_pass(fd);
@@ -99,9 +99,8 @@ static int open_port(struct sockets *s, const struct sockets_params *sp, unsigne
         if (s->steer)
             steer_join(s->steer, nth, w, fd);
     }
-    if (got < c->sockbuf && !nth)
-        log_warning("%s: the kernel gives %u of %u bytes of socket buffer: raise net.core.rmem_max and wmem_max",
-                    c->name, got, c->sockbuf);
+    if (!nth)
+        event_sockbuf(c, s->fds[0]);
     return 0;
 }
 

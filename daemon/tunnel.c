@@ -205,19 +205,24 @@ static void retune(struct tunnel *t, const struct conf_profile *was)
 {
     const struct conf_profile *c = t->conf;
     bool socks = c->dscp != was->dscp || c->sockbuf != was->sockbuf;
+    int fd = -1; /* one of them: they are all alike */
 
     LIST_EACH(p, &t->peers.all, struct peer, all) {
         struct session_params sp = params_session(c, p->key->cipher);
 
         session_retune(p->session, &sp, t->w->now);
         worker_touch(t->w, p);
-        if (socks && p->src.fd >= 0)
+        if (socks && p->src.fd >= 0) {
             net_udp_tune(p->src.fd, c->sockbuf, (uint8_t)c->dscp);
+            fd = p->src.fd;
+        }
         if (socks && p->flow)
             net_udp_tune(p->flow->src.fd, c->sockbuf, (uint8_t)c->dscp);
     }
     if (socks && !t->client)
         server_tune(t);
+    if (fd >= 0)
+        event_sockbuf(c, fd);
 }
 
 /* The keys and sockets of a plan. 0, -errno. */

@@ -36,7 +36,7 @@ static int open_loopback(void)
     int fd;
 
     net_bytes_in_name("127.0.0.1", 0, &p.bind);
-    fd = net_udp_open(&p, NULL);
+    fd = net_udp_open(&p);
     if (fd < 0)
         die("socket");
     return fd;

@@ -87,7 +87,7 @@ def test_keys_and_ciphers(build: Path, tmp_path: Path) -> None:
 def test_clamped_buffers_and_few_files(build: Path, tmp_path: Path) -> None:
     """Without CAP_NET_ADMIN the kernel gives no more than rmem_max; without CAP_SYS_RESOURCE the
     limit of files stays."""
-    limit = int(Path("/proc/sys/net/core/rmem_max").read_text())
+    limit = min(int(Path(f"/proc/sys/net/core/{name}mem_max").read_text()) for name in "rw")
     via = ("setpriv", "--bounding-set", "-net_admin,-sys_resource", "prlimit", "--nofile=512:512")
     sections = {
         "server s": server(peers.free_port(), "127.0.0.1:1", sockbuf=limit + 65536),
@@ -95,10 +95,16 @@ def test_clamped_buffers_and_few_files(build: Path, tmp_path: Path) -> None:
     if os.geteuid() != 0:
         via = via[3:]
     daemon = peers.Daemon(build, tmp_path, "clamped", sections, via=via)
+    said = "s: the kernel gives %d of %d bytes of socket buffer (sockbuf)"
+    assert daemon.log().count(said % (limit, limit + 65536)) == 1, daemon.tail()
     (f,) = findings(daemon)["sockbuf"]
     assert str(limit + 65536) in f["what"] and f"net.core.rmem_max={limit + 65536}" in f["do"]
     done = json.loads(daemon.ctl("--json", "doctor").stdout)["findings"]
     assert [x["what"] for x in done if x["check"] == "files"][0].endswith("descriptors are in use")
+    text = daemon.conf_path.read_text().replace(str(limit + 65536), str(limit + 131072))
+    daemon.conf_path.write_text(text)
+    assert daemon.ctl("reload").returncode == 0
+    peers.wait_for("the new limit", lambda: said % (limit, limit + 131072) in daemon.log(), 10)
     daemon.stop()
 
 

@@ -82,9 +82,11 @@ struct sockaddr_any loop4(uint16_t port)
 int udp_open(uint32_t sockbuf, uint32_t *got)
 {
     struct net_udp_params p = {.bind = loop4(0), .family = AF_INET, .pktinfo = true, .sockbuf = sockbuf};
-    int fd = net_udp_open(&p, got);
+    int fd = net_udp_open(&p);
 
     assert_true(fd >= 0);
+    if (got)
+        *got = net_udp_sockbuf(fd);
     return fd;
 }
 

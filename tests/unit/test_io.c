@@ -163,7 +163,7 @@ static void test_udp_error(void **state)
     close(gone);
     assert_int_equal(e->ops->add_udp(e->io, &s), 0);
     assert_int_equal(send(s.fd, "x", 1, 0), 1);
-    again = net_udp_open(&p, NULL);
+    again = net_udp_open(&p);
     assert_true(again >= 0);
     send_run(again, s.fd, (const uint8_t *)"alive", 5, 5);
     while (!datagrams) {
@@ -214,7 +214,7 @@ static void test_del_in_batch(void **state)
         }
         free(victim);
         struct net_udp_params p = {.bind = at, .family = AF_INET};
-        int fd = net_udp_open(&p, NULL); /* the kernel has let go of the port */
+        int fd = net_udp_open(&p); /* the kernel has let go of the port */
         assert_true(fd >= 0);
         close(fd);
         e->ops->del(e->io, other);

@@ -53,7 +53,7 @@ static int open_at(const char *host, uint16_t port)
     struct net_udp_params p = {.bind = addr(host, port), .reuseport = true, .pktinfo = true};
 
     p.family = p.bind.sa.sa_family;
-    return net_udp_open(&p, NULL);
+    return net_udp_open(&p);
 }
 
 /* Two free neighbouring ports, or none after a while. */
