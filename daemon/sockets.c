@@ -11,6 +11,7 @@
 
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -44,8 +45,7 @@ static int resolve_own(struct sockaddr_any *a, const struct conf_profile *c, uin
         freeaddrinfo(found);
     if (!r && !net_bytes_in_name(ip, port, a))
         return 0;
-    return err_say(-EINVAL, "%s: %s = %s: not an address, nor a name of one: %s", c->name,
-                   c->role == CONF_SERVER ? "listen" : "localaddr", host, gai_strerror(r));
+    return err_say(-EINVAL, "%s: not an address, nor a name of one: %s", host, gai_strerror(r));
 }
 
 /* ---- server ---- */
@@ -279,6 +279,16 @@ static int take_or_open(struct sockets *s, const struct sockets_params *p)
     return 0;
 }
 
+/* Adds whose they were to be. The value is r. */
+static int say_whose(const struct conf_profile *c, int r)
+{
+    char why[256];
+
+    snprintf(why, sizeof why, "%s", err_text());
+    err_say(0, "%s: %s: %s", c->name, c->role == CONF_SERVER ? "listen" : "localaddr", why);
+    return r;
+}
+
 int sockets_open(struct sockets **sp, const struct sockets_params *p)
 {
     const struct addr_text *a = address(p->conf);
@@ -303,16 +313,14 @@ int sockets_open(struct sockets **sp, const struct sockets_params *p)
     r = copy_address(&s->at, a);
     if (!r && !server && !s->at.path)
         r = resolve_own(&s->own, p->conf, s->at.port_min);
+    if (!r)
+        r = s->stream && p->closed ? leave_closed(s) : take_or_open(s, p);
     if (r) {
         sockets_put(s);
-        return err_pass(r);
+        return say_whose(p->conf, r);
     }
-    r = s->stream && p->closed ? leave_closed(s) : take_or_open(s, p);
-    if (r)
-        sockets_put(s);
-    else
-        *sp = s;
-    return r;
+    *sp = s;
+    return 0;
 }
 
 struct sockets *sockets_ref(struct sockets *s)

@@ -226,6 +226,7 @@ def test_address_in_use(build: Path, tmp_path: Path, kind: int) -> None:
         row for row in done.stderr.splitlines() if str(port) in row and "in use" in row.lower()
     ]
     assert len(lines) == 1, done.stderr
+    assert ("s: listen: " if kind == socket.SOCK_DGRAM else "c: localaddr: ") in lines[0]
 
 
 # --- profiles, pools, limits
