@@ -13,6 +13,7 @@ from pathlib import Path
 import apps
 import peers
 import pytest
+from netns import Net
 
 NOTICED_S = 15.0  # "a dead peer is noticed in seconds"
 
@@ -73,6 +74,51 @@ def test_a_wildcard_listener_answers_from_the_address_used(
         apps.exchange(port, 1 << 20, 1 << 20, 1)
         for process in (client, mangler, server):
             process.stop()
+
+
+@pytest.mark.parametrize("io", ("epoll", "io_uring"))
+def test_a_wildcard_listener_is_reached_at_a_second_address(
+    build: Path, tmp_path: Path, io: str, io_uring_works: bool
+) -> None:
+    """Over IPv4 and IPv6, where the kernel would answer from the address of its link: the client's
+    socket is connected to another one and hears nothing else."""
+    if io == "io_uring" and not io_uring_works:
+        pytest.skip("the kernel refuses io_uring")
+    opt = peers.Options(smuxver=2, io=io)
+    port, hosts = peers.free_port(), {"four": "10.99.0.1", "six": "[fd99::1]"}
+    with Net("c", "s") as net, apps.Service(apps.echo, path=tmp_path / "target.sock") as target:
+        net.wire("c", "way", "10.95.0.1/24", "s", "way", "10.95.0.2/24")
+        net.ip("c", "addr add fd95::1/64 dev way nodad")
+        net.ip("s", "addr add fd95::2/64 dev way nodad")
+        net.ip("s", "addr add 10.99.0.1/32 dev lo")
+        net.ip("s", "addr add fd99::1/128 dev lo nodad")
+        net.ip("c", "route add 10.99.0.1/32 via 10.95.0.2")
+        net.ip("c", "-6 route add fd99::1/128 via fd95::2")
+        far = {"listen": f":{port}", "target": target.address}
+        near = {
+            f"client {name}": {
+                **opt.common(),
+                "localaddr": tmp_path / name,
+                "remoteaddr": f"{host}:{port}",
+            }
+            for name, host in hosts.items()
+        }
+        daemons = [
+            peers.Daemon(build, tmp_path, name, sections, wait=False, via=net.via(where))
+            for name, where, sections in (
+                ("server", "s", {"global": {"io": io}, "server t": {**opt.common(), **far}}),
+                ("client", "c", {"global": {"io": io}, **near}),
+            )
+        ]
+        for daemon in daemons:
+            daemon.wait_until("its log", lambda d=daemon: "is ready" in d.log())
+        for name in hosts:
+            with socket.socket(socket.AF_UNIX) as s:
+                s.settimeout(20)
+                s.connect(str(tmp_path / name))
+                apps.ask(s, bytes(1 << 20))
+        for daemon in reversed(daemons):
+            daemon.stop()
 
 
 @pytest.mark.parametrize("workers", (1, 2))

@@ -3,10 +3,16 @@ profiles, counters."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import random
+import resource
 import signal
 import socket
+import struct
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -395,16 +401,110 @@ def test_maxsessionspersource_holds(build: Path, tmp_path: Path) -> None:
                 s.close()
 
 
-def test_deny_holds(build: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("keys", "opens"),
+    (
+        ({"deny": "127.0.0.0/8"}, False),
+        ({"allow": "10.0.0.0/8, ::1"}, False),
+        ({"allow": "127.0.0.0/8", "deny": "127.0.0.1"}, False),
+        ({"allow": "10.0.0.0/8, 127.0.0.1", "deny": "127.0.0.2/31"}, True),
+    ),
+)
+def test_allow_and_deny_hold(
+    build: Path, tmp_path: Path, keys: dict[str, str], opens: bool
+) -> None:
     near = peers.Options(smuxver=2)
-    far = peers.Options(smuxver=2, ours_only={"deny": "127.0.0.0/8"})
+    far = peers.Options(smuxver=2, ours_only=keys)
     with apps.Service(apps.echo) as target:
         with peers.tunnel(build, tmp_path, target.address, ("ours", near), ("ours", far)) as t:
             with apps.connect(t.port, 20) as s:
                 s.sendall(b"ping")
-                peers.wait_for("refusals", lambda: t.server.counters("t")["RefusedAccess"] > 0, 10)
-            assert t.server.counters("t")["CurrEstab"] == 0
-        assert target.accepted == 0
+                if opens:
+                    assert apps.recv_exactly(s, 4) == b"ping"
+                else:
+                    refused = lambda: t.server.counters("t")["RefusedAccess"]  # noqa: E731
+                    peers.wait_for("refusals", refused, 10)
+            assert t.server.counters("t")["CurrEstab"] == opens
+        assert target.accepted == opens
+
+
+def test_memory_holds(build: Path, tmp_path: Path) -> None:
+    """A reader that stops leaves its session holding more than four fifths of `memory`: what is new
+    is refused, what is there loses nothing, and when there is room again, what is new comes in."""
+    release, held = threading.Event(), 14 << 20
+
+    def late(s: socket.socket) -> None:
+        release.wait(120)
+        apps.half_close(s)
+
+    def held_by(daemon: peers.Daemon) -> int:
+        return sum(x["readable_bytes"] for x in daemon.request("streams")["streams"])
+
+    def answer(data: bytes) -> bytes:
+        return hashlib.sha256(data).digest() + struct.pack("<Q", len(data))
+
+    data = random.Random(4).randbytes(1 << 20) * 20
+    server_port, ports = peers.free_port(), [peers.free_port() for _ in range(2)]
+    with apps.Service(late, rcvbuf=65536) as target:
+        more = {"smuxbuf": held, "smuxver": 1, "nocomp": True}
+        far = server_section(server_port, target.address, **more)
+        sections = {"global": {"memory": "16M", "workers": 1}, "server s": far}
+        server = peers.Daemon(build, tmp_path, "server", sections)
+        patient = {"peertimeout": 60, "smuxver": 1, "nocomp": True}
+        client = peers.Daemon(
+            build,
+            tmp_path,
+            "client",
+            {
+                f"client c{i}": client_section(port, server_port, **patient)
+                for i, port in enumerate(ports)
+            },
+        )
+        first = apps.connect(ports[0], 60)
+        feeder = threading.Thread(target=_send_all, args=(first, data))
+        feeder.start()
+        peers.wait_for("a full buffer", lambda: held_by(server) > held - 65536, 60)
+        second = apps.connect(ports[1], 60)
+        second.sendall(b"ping")
+        second.shutdown(socket.SHUT_WR)
+        peers.wait_for("a refusal", lambda: server.counters("s")["RefusedLimit"] > 0, 20)
+        assert server.counters("s")["CurrEstab"] == 1
+        release.set()
+        assert apps.recv_all(first) == answer(data)
+        assert apps.recv_all(second) == answer(b"ping")
+        feeder.join()
+        client.stop()
+        server.stop()
+
+
+def _send_all(s: socket.socket, data: bytes) -> None:
+    s.sendall(data)
+    s.shutdown(socket.SHUT_WR)
+
+
+# --- what it asks of the system
+
+
+def test_workers_stay_on_their_cores(build: Path, tmp_path: Path) -> None:
+    cpu = max(os.sched_getaffinity(0))
+    sections, _ = one_pair("127.0.0.1:1")
+    sections["global"] = {"workers": 2, "cpus": cpu}
+    daemon = peers.Daemon(build, tmp_path, "both", sections)
+    threads = {
+        (task / "comm").read_text().strip(): os.sched_getaffinity(int(task.name))
+        for task in Path(f"/proc/{daemon.pid}/task").iterdir()
+    }
+    assert threads["worker 0"] == threads["worker 1"] == {cpu}, threads
+    daemon.stop()
+
+
+def test_limit_of_files_is_raised(build: Path, tmp_path: Path) -> None:
+    """To what it may be at most."""
+    sections, _ = one_pair("127.0.0.1:1")
+    daemon = peers.Daemon(build, tmp_path, "both", sections, via=("prlimit", "--nofile=128:4096"))
+    soft, hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+    assert soft == hard >= 4096
+    daemon.stop()
 
 
 # --- counters

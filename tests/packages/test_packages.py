@@ -4,6 +4,7 @@ removed."""
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shlex
 import shutil
@@ -162,24 +163,53 @@ def test_compat_takes_the_place_of_kcptun(debs: dict[str, Path], debian: Root) -
     debian.run("dpkg", "-P", "kcptund-compat", "kcptund")
 
 
-def test_library_package_compiles_a_program(debs: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("compiler", (("cc", "-std=c99"), ("c++", "-x", "c++", "-std=c++11")))
+@pytest.mark.parametrize("static", (False, True))
+def test_program_for_the_library_packages(
+    debs: dict[str, Path], tmp_path: Path, compiler: tuple[str, ...], static: bool
+) -> None:
+    """Written for the reference's header, built with what pkg-config says, and run."""
     for name in ("libikcp0", "libikcp-dev"):
         subprocess.run(["dpkg-deb", "-x", debs[name], tmp_path], check=True)
-    static = next(tmp_path.glob("usr/lib/*/libikcp.a"))
-    program = tmp_path / "echo"
-    subprocess.run(
-        [
-            "cc",
-            "-I",
-            tmp_path / "usr/include",
-            TREE / "docs/examples/ikcp_echo.c",
-            static,
-            "-o",
-            program,
-        ],
+    (where,) = tmp_path.glob("usr/lib/*/pkgconfig")
+    asked = subprocess.run(
+        ["pkg-config", "--cflags", "--libs", *(["--static"] if static else []), "libikcp >= 2.1.1"],
+        env={
+            **os.environ,
+            "PKG_CONFIG_LIBDIR": str(where),
+            "PKG_CONFIG_SYSROOT_DIR": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
         check=True,
     )
-    assert program.exists()
+    flags, program = asked.stdout.split(), tmp_path / "user"
+    source = TREE / "tests/packages/ikcp_user.c"
+    link = ["-Wl,-Bstatic", *flags, "-Wl,-Bdynamic"] if static else flags
+    subprocess.run(
+        [*compiler, "-Wall", "-Wextra", "-Werror", *flags, "-o", program, source, "-x", "none"]
+        + link,
+        check=True,
+    )
+    done = subprocess.run(
+        [program],
+        env={} if static else {"LD_LIBRARY_PATH": str(where.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_library_exports_its_interface_alone(debs: dict[str, Path], tmp_path: Path) -> None:
+    subprocess.run(["dpkg-deb", "-x", debs["libikcp0"], tmp_path], check=True)
+    library = next(tmp_path.glob("usr/lib/*/libikcp.so.0"))
+    done = subprocess.run(
+        ["nm", "-D", "--defined-only", library], capture_output=True, text=True, check=True
+    )
+    names = {line.split()[-1] for line in done.stdout.splitlines()}
+    declared = set(re.findall(r"\b(ikcp_\w+)\(", (TREE / "core/ikcp.h").read_text()))
+    assert names == declared
 
 
 # ---- the rpm: built to prove the spec, its payload unpacked and run ----
