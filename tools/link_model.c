@@ -350,15 +350,3 @@ uint64_t link_queue_us(struct link *l, struct tick now)
         return 0;
     return (l->head_done_ns - now.us * NS) / NS + (l->p.rate ? l->waiting * 8 * 1000000 / l->p.rate : 0);
 }
-
-void link_clear(struct link *l)
-{
-    for (struct link_pkt *pkt = l->head, *next; pkt; pkt = next) {
-        next = pkt->next;
-        link_put(l, pkt);
-    }
-    l->head = l->tail = NULL;
-    l->waiting = 0;
-    while (l->n_heap)
-        link_put(l, l->heap[--l->n_heap].pkt);
-}

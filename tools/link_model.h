@@ -108,7 +108,5 @@ struct tick link_next(const struct link *l);
 struct link_pkt *link_recv(struct link *l, struct tick now);
 /* How long a packet that came at now would wait for the bottleneck. */
 uint64_t link_queue_us(struct link *l, struct tick now);
-/* Forgets what is under way. */
-void link_clear(struct link *l);
 
 #endif
