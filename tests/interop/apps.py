@@ -20,6 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import pace
+
 CHUNK = 256 * 1024
 HEADER = struct.Struct("<QQQ")  # bytes up, bytes down, seed
 LINGER_RESET = struct.pack("ii", 1, 0)
@@ -207,7 +209,7 @@ def connect(port: int, timeout: float = TIMEOUT_S, rcvbuf: int = 0) -> socket.so
     s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     if rcvbuf:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
-    s.settimeout(timeout)
+    s.settimeout(pace.limit(timeout))
     s.connect(("127.0.0.1", port))
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return s
@@ -229,7 +231,7 @@ def exchange(port: int, up: int, down: int, seed: int, timeout: float = TIMEOUT_
         sender = threading.Thread(target=_send_quietly, args=(s, data), daemon=True)
         sender.start()
         got = digest_of_stream(s, down)
-        sender.join(timeout)
+        sender.join(pace.limit(timeout))
         answer = recv_exactly(s, 32)
     assert (
         got == hashlib.sha256(content(seed + 1, down)).digest()

@@ -6,6 +6,7 @@ import ctypes
 import os
 from pathlib import Path
 
+import pace
 import peers
 import pytest
 
@@ -26,6 +27,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--scale", type=float, default=1.0, help="stretches time limits, for slow builds"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    pace.scale = config.getoption("--scale")
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pace
+
 KEY = "one key for every test"
 READY_S = 15.0
 STOP_S = 15.0
@@ -81,6 +83,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 def wait_for(what: str, condition: Callable[[], Any], seconds: float, step: float = 0.01) -> Any:
     """The first true answer of condition(); an AssertionError that says what never came."""
+    seconds = pace.limit(seconds)
     end = time.monotonic() + seconds
     while True:
         answer = condition()
@@ -172,6 +175,7 @@ class Process:
             self.popen.send_signal(number)
 
     def wait(self, seconds: float) -> int:
+        seconds = pace.limit(seconds)
         try:
             return self.popen.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -269,7 +273,7 @@ class Daemon(Process):
             argv,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=pace.limit(timeout),
             check=False,
             env={**os.environ, **SANITIZER_ENV},
         )
@@ -277,7 +281,7 @@ class Daemon(Process):
     def request(self, command: str, **args: Any) -> dict[str, Any]:
         """What the control socket answers, whatever kcptunctl makes of it."""
         with socket.socket(socket.AF_UNIX) as s, s.makefile("rw") as lines:
-            s.settimeout(20)
+            s.settimeout(pace.limit(20))
             s.connect(str(self.control))
             lines.write(json.dumps({"v": 1, "id": 1, "cmd": command, "args": args}) + "\n")
             lines.flush()
@@ -310,12 +314,10 @@ class Daemon(Process):
         if self.running():
             self.signal(signal.SIGTERM)
             try:
-                self.popen.wait(STOP_S)
-            except subprocess.TimeoutExpired:
+                self.wait(STOP_S)
+            except Failed:
                 self.kill()
-                raise Failed(
-                    f"{self.name} ignored SIGTERM for {STOP_S:g} s\n{self.tail()}"
-                ) from None
+                raise
         self.check_log()
         if self.popen.returncode != 0:
             raise Failed(f"{self.name} ended with status {self.popen.returncode}\n{self.tail()}")
@@ -332,8 +334,8 @@ class TheirProcess(Process):
     def stop(self) -> None:
         self.signal(signal.SIGTERM)
         try:
-            self.popen.wait(STOP_S)
-        except subprocess.TimeoutExpired:
+            self.wait(STOP_S)
+        except Failed:
             self.kill()
         if re.search(r"^panic: ", self.log(), re.M):
             raise Failed(f"{self.name} panicked\n{self.tail()}")

@@ -167,7 +167,7 @@ def test_stopped(bench: Bench, number: signal.Signals) -> None:
             lambda: bench.json_path.exists()
             and bench.report()["results"]
             and bench.report()["results"][0]["runs"],
-            20 * bench.scale,
+            20,
         )
         ends = peers.wait_for("both ends", lambda: children(p.pid)[1:] and children(p.pid), 10)
         p.send_signal(number)
@@ -186,7 +186,7 @@ def test_killed(bench: Bench) -> None:
     p = bench.start("--work", "bulk", "--time", "60")
     try:
         ends = peers.wait_for(
-            "both ends", lambda: children(p.pid)[1:] and children(p.pid), 20 * bench.scale
+            "both ends", lambda: children(p.pid)[1:] and children(p.pid), 20
         )
     finally:
         p.kill()

@@ -140,7 +140,6 @@ def test_pair(
     build: Path,
     tmp_path: Path,
     request: pytest.FixtureRequest,
-    scale: float,
     io_uring_works: bool,
 ) -> None:
     if "theirs" in row["ends"]:
@@ -148,9 +147,9 @@ def test_pair(
     if row["io"] == "io_uring" and not io_uring_works:
         pytest.skip("the kernel refuses io_uring")
     if request.config.getoption("--matrix") == "ci":
-        load = apps.Load(timeout=60 * scale)
+        load = apps.Load(timeout=60)
     else:
-        load = apps.Load(bulk=2 << 20, short_streams=20, timeout=60 * scale)
+        load = apps.Load(bulk=2 << 20, short_streams=20, timeout=60)
     run_row(row, build, tmp_path, load)
 
 

@@ -49,9 +49,7 @@ def resident(daemon: peers.Daemon) -> int:
     return pages * resource.getpagesize()
 
 
-def test_memory_returns_after_a_burst(
-    build: Path, tmp_path: Path, workers: int, scale: float
-) -> None:
+def test_memory_returns_after_a_burst(build: Path, tmp_path: Path, workers: int) -> None:
     """4000 sessions with a stream each come and go. Within a minute the server holds what it held
     before, and a fifth of that or 4 MiB more at most."""
     had = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -70,17 +68,17 @@ def test_memory_returns_after_a_burst(
     local = [socket.create_connection(("127.0.0.1", port)) for _ in range(SESSIONS)]
     for s in local:
         s.sendall(b"hello")
-    peers.wait_for("sessions", lambda: len(target.held) == SESSIONS, 60 * scale)
+    peers.wait_for("sessions", lambda: len(target.held) == SESSIONS, 60)
     peak = resident(server)
     for s in local:
         s.close()
     target.close()
     client.kill()
     gone = lambda: not server.counters("s")["CurrEstab"]  # noqa: E731
-    peers.wait_for("the sessions' end", gone, 60 * scale, 0.5)
+    peers.wait_for("the sessions' end", gone, 60, 0.5)
     bound = before + max(before // 5, SLACK)
     assert peak > bound, "a burst that shows nothing"
-    peers.wait_for("memory to come back", lambda: resident(server) <= bound, 60 * scale, 0.5)
+    peers.wait_for("memory to come back", lambda: resident(server) <= bound, 60, 0.5)
     server.stop()
     client.discard()
     resource.setrlimit(resource.RLIMIT_NOFILE, had)

@@ -64,12 +64,12 @@ def knocked(
                 yield t
 
 
-def expect(daemon: peers.Daemon, counters: tuple[str, ...], text: str, scale: float) -> None:
+def expect(daemon: peers.Daemon, counters: tuple[str, ...], text: str) -> None:
     """One of the counters rises, and the log says the text, once for all sessions of a source."""
     peers.wait_for(
         f"one of {counters}",
         lambda: any(daemon.counters("t")[c] for c in counters),
-        SOON_S * scale,
+        SOON_S,
     )
     peers.wait_for(text, lambda: text in daemon.log(), 5)
     (profile,) = daemon.request("status")["profiles"]
@@ -100,12 +100,10 @@ SERVER_ROWS = {
 
 
 @pytest.mark.parametrize("row", SERVER_ROWS)
-def test_what_our_server_says(
-    build: Path, tmp_path: Path, theirs: None, row: str, scale: float
-) -> None:
+def test_what_our_server_says(build: Path, tmp_path: Path, theirs: None, row: str) -> None:
     here, there, counter, text = SERVER_ROWS[row]
     with knocked(build, tmp_path, ("theirs", other(**there)), ("ours", other(**here))) as t:
-        expect(t.server, (counter,), text, scale)
+        expect(t.server, (counter,), text)
         assert t.server.log().count(text) == 1
         counters = t.server.counters("t")
         assert counters["StreamsOpened"] == 0
@@ -124,12 +122,10 @@ CLIENT_ROWS = {
 
 
 @pytest.mark.parametrize("row", CLIENT_ROWS)
-def test_what_our_client_says(
-    build: Path, tmp_path: Path, theirs: None, row: str, scale: float
-) -> None:
+def test_what_our_client_says(build: Path, tmp_path: Path, theirs: None, row: str) -> None:
     here, there, counters, text = CLIENT_ROWS[row]
     with knocked(build, tmp_path, ("ours", other(**here)), ("theirs", other(**there))) as t:
-        expect(t.client, counters, text, scale)
+        expect(t.client, counters, text)
 
 
 # --- FEC, both roles: the tunnel works, and our end says what differs
@@ -143,7 +139,7 @@ FEC_ROWS = {
 
 @pytest.mark.parametrize("ours", ("client", "server"))
 @pytest.mark.parametrize("row", FEC_ROWS)
-def test_fec(build: Path, tmp_path: Path, theirs: None, row: str, ours: str, scale: float) -> None:
+def test_fec(build: Path, tmp_path: Path, theirs: None, row: str, ours: str) -> None:
     here, there, text = FEC_ROWS[row]
     near, far = ("ours", other(**here)), ("theirs", other(**there))
     client, server = (near, far) if ours == "client" else (far, near)
@@ -152,7 +148,7 @@ def test_fec(build: Path, tmp_path: Path, theirs: None, row: str, ours: str, sca
             for seed in (1, 2, 3):
                 apps.exchange(t.port, 300000, 300000, seed)
             daemon = t.client if ours == "client" else t.server
-            expect(daemon, ("MismatchFEC",), text, scale)
+            expect(daemon, ("MismatchFEC",), text)
             assert daemon.log().count(text) == 1
             assert daemon.counters("t")["MismatchFEC"] == 1
             daemon.wait_acknowledged()
@@ -215,16 +211,14 @@ def works(port: int) -> bool:
 
 
 @pytest.mark.parametrize("ver, nocomp", ((1, True), (1, False), (2, True)))
-def test_auto_client(
-    build: Path, tmp_path: Path, theirs: None, ver: int, nocomp: bool, scale: float
-) -> None:
+def test_auto_client(build: Path, tmp_path: Path, theirs: None, ver: int, nocomp: bool) -> None:
     """It begins with 2, and goes on with what their server takes."""
     ours = ("ours", other(smuxver="auto", nocomp=nocomp))
     theirs_ = ("theirs", other(smuxver=ver, nocomp=nocomp))
     with apps.Service(apps.duplex) as target:
         with peers.tunnel(build, tmp_path, target.address, ours, theirs_) as t:
             if ver == 1:
-                peers.wait_for("version 1", lambda: works(t.port), SOON_S * scale)
+                peers.wait_for("version 1", lambda: works(t.port), SOON_S)
                 assert "the next session speaks version 1 of smux" in t.client.log()
             opened = t.client.counters("t")["ActiveOpens"]
             for seed in (1, 2, 3):
@@ -259,7 +253,7 @@ def test_nothing_is_said_where_all_agrees(build: Path, tmp_path: Path, theirs: N
                     assert not any(counters[c] for c in ("PeerStalls", "PeerDrops", "PeerUnheard"))
 
 
-def test_a_scanner_is_no_client(build: Path, tmp_path: Path, scale: float) -> None:
+def test_a_scanner_is_no_client(build: Path, tmp_path: Path) -> None:
     """A few datagrams of noise are counted; who goes on is told of, once for its address."""
     port = peers.free_port()
     server = peers.start_ours(

@@ -124,7 +124,7 @@ def test_a_wildcard_listener_is_reached_at_a_second_address(
 @pytest.mark.parametrize("workers", (1, 2))
 @pytest.mark.parametrize("crypt", ("aes", "aes-128-gcm"))
 def test_a_session_follows_its_peer_to_a_new_address(
-    build: Path, tmp_path: Path, workers: int, crypt: str, scale: float
+    build: Path, tmp_path: Path, workers: int, crypt: str
 ) -> None:
     """In the middle of bulk both ways. A client that waits for the server has nothing new to say
     from its new address before its next probe: a move may take seconds, but loses nothing."""
@@ -146,7 +146,7 @@ def test_a_session_follows_its_peer_to_a_new_address(
                     peers.wait_for(
                         f"move {moves}",
                         lambda n=moves: t.server.counters("t")["Rebindings"] >= n,
-                        NOTICED_S * scale,
+                        NOTICED_S,
                     )
             finally:
                 stop.set()
@@ -224,7 +224,7 @@ def test_a_server_that_is_gone_is_noticed(build: Path, tmp_path: Path, scale: fl
         client.stop()
 
 
-def test_a_client_that_is_gone_is_noticed(build: Path, tmp_path: Path, scale: float) -> None:
+def test_a_client_that_is_gone_is_noticed(build: Path, tmp_path: Path) -> None:
     """The target of an idle stream learns of it too, and by a reset."""
     ends: list[str] = []
 
@@ -242,12 +242,12 @@ def test_a_client_that_is_gone_is_noticed(build: Path, tmp_path: Path, scale: fl
         with apps.connect(port, 20) as s:
             apps.ask(s)
             client.discard()
-            peers.wait_for("the target's reset", lambda: ends, 2 * NOTICED_S * scale)
+            peers.wait_for("the target's reset", lambda: ends, 2 * NOTICED_S)
         assert ends == ["reset"]
         peers.wait_for(
             "the session to be forgotten",
             lambda: server.counters("t")["CurrEstab"] == 0,
-            NOTICED_S * scale,
+            NOTICED_S,
         )
         server.stop()
 

@@ -133,7 +133,7 @@ def is_reset_within(s: socket.socket, seconds: float) -> float:
     return time.monotonic() - begin
 
 
-def test_a_server_that_ends_in_order(build: Path, tmp_path: Path, scale: float) -> None:
+def test_a_server_that_ends_in_order(build: Path, tmp_path: Path) -> None:
     """It says so, and an idle client is back before anybody asks."""
     server_port = peers.free_port()
     with apps.Service(apps.echo) as target:
@@ -144,10 +144,10 @@ def test_a_server_that_ends_in_order(build: Path, tmp_path: Path, scale: float) 
         with apps.connect(port) as s:
             apps.ask(s)
         server.stop()
-        peers.wait_for("told", lambda: "takes no more streams" in client.log(), 5 * scale)
+        peers.wait_for("told", lambda: "takes no more streams" in client.log(), 5)
         server = start_server("ours", build, tmp_path, target.address, server_port, 1)
         assert isinstance(server, peers.Daemon)
-        peers.wait_for("back", lambda: server.counters("t")["CurrEstab"] == 1, 20 * scale, 0.1)
+        peers.wait_for("back", lambda: server.counters("t")["CurrEstab"] == 1, 20, 0.1)
         with apps.connect(port) as s:
             apps.ask(s)
         client.stop()
@@ -180,7 +180,7 @@ def test_a_server_that_starts_again(
             "a session dialled unasked",
             lambda: client.log().count("session dialled") >= 2
             and client.counters("t")["CurrEstab"] == 1,
-            10 * scale,
+            10,
         )
         with apps.connect(port) as s:
             if busy:
@@ -206,7 +206,7 @@ def test_a_server_behind_a_way_that_is_cut(build: Path, tmp_path: Path, scale: f
             way.signal(signal.SIGSTOP)
             s.sendall(b"ping")
             began = time.monotonic()
-            peers.wait_for("doubt", lambda: "no answer for" in client.log(), 20 * scale)
+            peers.wait_for("doubt", lambda: "no answer for" in client.log(), 20)
             assert time.monotonic() - began < 4 * scale
             time.sleep(1)
             way.signal(signal.SIGCONT)
@@ -257,7 +257,7 @@ def test_the_next_server_takes_over_and_gives_back(
             peers.wait_for(
                 "back to the second",
                 lambda: servers[0].counters("t")["CurrEstab"] == 1,
-                30 * scale,
+                30,
                 0.2,
             )
             with apps.connect(port, 30) as s:
@@ -269,7 +269,7 @@ def test_the_next_server_takes_over_and_gives_back(
             "the session of the third ends with its stream",
             lambda: client.counters("t")["CurrEstab"] <= 2
             and "it gets no more" in client.log(),
-            20 * scale,
+            20,
             0.2,
         )
         client.stop()

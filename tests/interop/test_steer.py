@@ -220,9 +220,7 @@ def test_a_range_of_ports(build: Path, tmp_path: Path, way: str) -> None:
         server.stop()
 
 
-def test_moved_sessions_are_steered_again(
-    build: Path, tmp_path: Path, way: str, scale: float
-) -> None:
+def test_moved_sessions_are_steered_again(build: Path, tmp_path: Path, way: str) -> None:
     """All of them get new source ports, several times."""
     where = f"127.0.0.1:{peers.free_port()}"
     with apps.Service(apps.duplex) as target:
@@ -236,7 +234,7 @@ def test_moved_sessions_are_steered_again(
                 peers.wait_for(
                     f"move {moves}",
                     lambda n=moves: server.counters("t")["Rebindings"] >= n * SESSIONS,
-                    NOTICED_S * scale,
+                    NOTICED_S,
                 )
                 expect_steered(server, port)
             expect_sessions(server, tmp_path)
@@ -248,9 +246,7 @@ def sockets_on(server: peers.Daemon, number: int) -> int:
     return peers.bound(server.pid, "udp", number)
 
 
-def test_connected_sockets_go_with_their_sessions(
-    build: Path, tmp_path: Path, way: str, scale: float
-) -> None:
+def test_connected_sockets_go_with_their_sessions(build: Path, tmp_path: Path, way: str) -> None:
     number = peers.free_port()
     where = f"127.0.0.1:{number}"
     opt = options(way, more={"keepalive": 1})
@@ -267,7 +263,7 @@ def test_connected_sockets_go_with_their_sessions(
         peers.wait_for(
             "the sessions to end",
             lambda: server.counters("t")["CurrEstab"] == 0 and sockets_on(server, number) == 2,
-            60 * scale,
+            60,
         )
         with client_of(build, tmp_path, where, "again") as port:
             use_all(port)

@@ -256,15 +256,15 @@ def test_a_unix_target_with_a_full_backlog(
         )
         addresses = {"localaddr": f"127.0.0.1:{tcp}", "remoteaddr": f"127.0.0.1:{port}"}
         client = peers.start_ours("client", build, tmp_path, opt, **addresses)
-        apps_ends = [apps.connect(tcp, 20 * scale) for _ in range(8)]
+        apps_ends = [apps.connect(tcp, 20) for _ in range(8)]
         for i, s in enumerate(apps_ends):
             s.sendall(b"%d" % i)
         if dialtimeout == 1:
             full = "its queue of connections is full"
-            peers.wait_for("the complaint", lambda: full in server.log(), 20 * scale)
+            peers.wait_for("the complaint", lambda: full in server.log(), 20)
         else:
             peers.wait_for(
-                "the streams", lambda: server.counters("t")["StreamsNow"] == 8, 20 * scale
+                "the streams", lambda: server.counters("t")["StreamsNow"] == 8, 20
             )
             time.sleep(0.1)
             served = [target.accept()[0] for _ in apps_ends]

@@ -272,10 +272,10 @@ def test_a_server_that_comes_back(
         pair.exchange()
         dials = client.log().count("session dialled")
         server.signal(how)
-        server.wait(20 * scale)
+        server.wait(20)
         # By the end of the connection; a server that was told to end may have said so before.
         peers.wait_for(
-            "another dial", lambda: client.log().count("session dialled") > dials, 10 * scale
+            "another dial", lambda: client.log().count("session dialled") > dials, 10
         )
         assert how == signal.SIGTERM or "has ended the connection" in client.log()
         assert not rules(net, "s") and not rules(net, "c")
@@ -291,17 +291,15 @@ def test_a_server_that_comes_back(
 
 
 @pytest.mark.parametrize("how", (signal.SIGTERM, signal.SIGKILL))
-def test_a_client_that_comes_back(
-    build: Path, tmp_path: Path, how: signal.Signals, scale: float
-) -> None:
+def test_a_client_that_comes_back(build: Path, tmp_path: Path, how: signal.Signals) -> None:
     with wired() as net:
         pair = Pair(net, build, tmp_path)
         server = pair.server()
         client = pair.client()
         pair.exchange()
         client.signal(how)
-        client.wait(20 * scale)
-        peers.wait_for("the connection's end", lambda: not pair.connections("s"), 10 * scale)
+        client.wait(20)
+        peers.wait_for("the connection's end", lambda: not pair.connections("s"), 10)
         again = pair.client()
         pair.exchange()
         assert pair.connections("s") == 1
@@ -310,7 +308,7 @@ def test_a_client_that_comes_back(
         pair.target.close()
 
 
-def test_an_upgrade(build: Path, tmp_path: Path, scale: float) -> None:
+def test_an_upgrade(build: Path, tmp_path: Path) -> None:
     """The old process finishes what it has by raw sockets of its own; what is new is the new
     one's."""
     with wired() as net:
@@ -325,7 +323,7 @@ def test_an_upgrade(build: Path, tmp_path: Path, scale: float) -> None:
             apps.recv_exactly(s, 32)
             pair.exchange()
         pair.exchange()
-        server.wait(30 * scale)
+        server.wait(30)
         pair.exchange()
         client.stop()
         run(*net.via("s"), "kill", str(server.request("status")["pid"]))
@@ -333,14 +331,14 @@ def test_an_upgrade(build: Path, tmp_path: Path, scale: float) -> None:
         pair.target.close()
 
 
-def test_nobody_listens(build: Path, tmp_path: Path, scale: float) -> None:
+def test_nobody_listens(build: Path, tmp_path: Path) -> None:
     """Against a server without tcp: refused, told, tried again; the local connection waits."""
     with wired() as net:
         pair = Pair(net, build, tmp_path)
         server = pair.server(tcp=False)
         client = pair.client()
         with net.within("c", lambda: apps.connect(pair.port)) as s:
-            peers.wait_for("the reason", lambda: "Connection refused" in client.log(), 10 * scale)
+            peers.wait_for("the reason", lambda: "Connection refused" in client.log(), 10)
             server.stop()
             server = pair.server()
             s.sendall(apps.HEADER.pack(0, 3, 1))
@@ -350,7 +348,7 @@ def test_nobody_listens(build: Path, tmp_path: Path, scale: float) -> None:
         pair.target.close()
 
 
-def test_without_the_capability(build: Path, tmp_path: Path, scale: float) -> None:
+def test_without_the_capability(build: Path, tmp_path: Path) -> None:
     """The server says what it needs and serves UDP, the client says so and tries again."""
     with wired() as net:
         pair = Pair(net, build, tmp_path)
@@ -366,14 +364,14 @@ def test_without_the_capability(build: Path, tmp_path: Path, scale: float) -> No
             peers.wait_for(
                 "the reason",
                 lambda: "tcp = true needs the capability CAP_NET_RAW" in refused.log(),
-                10 * scale,
+                10,
             )
         for process in (client, refused, server):
             process.stop()
         pair.target.close()
 
 
-def test_a_profile_that_changes_and_goes(build: Path, tmp_path: Path, scale: float) -> None:
+def test_a_profile_that_changes_and_goes(build: Path, tmp_path: Path) -> None:
     """tcp comes and goes with a reload, and the sockets with it."""
     with wired() as net:
         pair = Pair(net, build, tmp_path)
@@ -393,20 +391,20 @@ def test_a_profile_that_changes_and_goes(build: Path, tmp_path: Path, scale: flo
         assert pair.raw_sockets("s") == 4
         say(client, "client t", tcp=True)
         pair.exchange()
-        peers.wait_for("a connection", lambda: pair.connections("s") == 1, 10 * scale)
+        peers.wait_for("a connection", lambda: pair.connections("s") == 1, 10)
         pair.exchange()
         say(server, "server t", tcp=True, listen=f":{pair.server_port}-{pair.server_port + 1}")
         pair.exchange()
         say(client, "client t", tcp=False)
         pair.exchange()
-        peers.wait_for("UDP", lambda: not pair.connections("s"), 10 * scale)
+        peers.wait_for("UDP", lambda: not pair.connections("s"), 10)
         say(server, "server t", tcp=False)
-        peers.wait_for("their end", lambda: not pair.raw_sockets("s"), 10 * scale)
+        peers.wait_for("their end", lambda: not pair.raw_sockets("s"), 10)
         pair.exchange()
         say(server, "server t", tcp=True)
         say(client, None)
         say(server, None)
-        peers.wait_for("their end", lambda: not pair.raw_sockets("s"), 20 * scale)
+        peers.wait_for("their end", lambda: not pair.raw_sockets("s"), 20)
         for process in (client, server):
             process.stop()
         pair.target.close()
