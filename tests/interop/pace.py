@@ -1,5 +1,6 @@
-"""tests/interop/pace.py - time limits. Tests state those of an idle machine and a plain build; limit()
-makes of them what holds here, where a sanitizer or other work may slow down all of it (--scale)."""
+"""tests/interop/pace.py - time limits. Tests state those of an idle machine and a plain build;
+limit() makes of them what holds here, where a sanitizer or other work may slow down everything
+(--scale)."""
 
 from __future__ import annotations
 

@@ -482,29 +482,44 @@ def test_statistics(build: Path, tmp_path: Path, stack: ExitStack, theirs: None)
             peers.wait_for(
                 f"rows in {path}", lambda p=path: p.exists() and p.read_text().count("\n") >= 3, 20
             )
-        for end in (server, client):
-            end.signal(signal.SIGUSR1)
-        for end in (server, client):
-            peers.wait_for("the line", lambda e=end: "KCP SNMP:&{" in e.log(), 10)
+        # a keepalive may be on its way while one has said its line and the other has not
+        peers.wait_for("agreement", lambda: agree(say(server), say(client)), 20, 0.5)
         assert server.running()
         server.stop()
     rows, their_rows = ours.read_text().splitlines(), theirs_.read_text().splitlines()
     assert rows[0] == their_rows[0]
     assert [len(r.split(",")) for r in rows] == [25] * len(rows)
     assert sum(r.startswith("Unix") for r in rows) == 1
-    ours_said, theirs_said = (
-        dict(p.split(":") for p in re.search(r"KCP SNMP:&\{(.*)\}", e.log()).group(1).split())
-        for e in (server, client)
-    )
+    ours_said, theirs_said = said(server)[-1], said(client)[-1]
     assert list(ours_said) == list(theirs_said)
     assert ours_said["PassiveOpens"] == theirs_said["ActiveOpens"] == "1"
     assert ours_said["MaxConn"] == theirs_said["MaxConn"] == "1"
-    for near, far in ((ours_said, theirs_said), (theirs_said, ours_said)):
-        for received, sent in (("BytesReceived", "BytesSent"), ("InSegs", "OutSegs")):
-            assert near[received] == far[sent]
+
+
+def said(end: peers.Process) -> list[dict[str, str]]:
+    """The counters of each line that SIGUSR1 had it write."""
+    lines = re.findall(r"KCP SNMP:&\{(.*)\}", end.log())
+    return [dict(pair.split(":") for pair in line.split()) for line in lines]
+
+
+def say(end: peers.Process) -> dict[str, str]:
+    before = len(said(end))
+    end.signal(signal.SIGUSR1)
+    return peers.wait_for("the line", lambda: said(end)[before:], 10)[0]
+
+
+def agree(one: dict[str, str], other: dict[str, str]) -> bool:
+    """What either has sent, the other has received."""
+    for near, far in ((one, other), (other, one)):
         packets = int(near["InPkts"])
-        assert packets == int(far["OutPkts"])
-        assert int(near["InBytes"]) == int(far["OutBytes"]) - packets * CRYPT_HEADER
+        if (
+            near["BytesReceived"] != far["BytesSent"]
+            or near["InSegs"] != far["OutSegs"]
+            or packets != int(far["OutPkts"])
+            or int(near["InBytes"]) != int(far["OutBytes"]) - packets * CRYPT_HEADER
+        ):
+            return False
+    return True
 
 
 def test_file_of_theirs_goes_on(build: Path, tmp_path: Path, stack: ExitStack) -> None:
@@ -599,21 +614,21 @@ def test_expiry(build: Path, tmp_path: Path, stack: ExitStack, theirs: None) -> 
         argv = ("-l", f"127.0.0.1:{tcp}", "-r", f"127.0.0.1:{udp}", "-smuxver", 1)
         argv += ("-autoexpire", 2, "-scavengettl", 2)
         client = start(stack, Named(build, tmp_path, "kcptun-client", *argv), "tcp", tcp)
+        began = time.monotonic()
         with apps.connect(tcp, 20) as first:
             apps.ask(first)
-            began = time.monotonic()
+            dialled = time.monotonic()
             with apps.connect(tcp) as s:
                 apps.ask(s)
-            young = time.monotonic() - began < 1.5
-            assert not young or opened(server) == 1
-            time.sleep(max(0.0, 2.2 - (time.monotonic() - began)))
+            assert opened(server) == 1 or time.monotonic() - began > 1.9
+            time.sleep(max(0.0, 2.2 - (time.monotonic() - dialled)))
             with apps.connect(tcp) as s:
                 apps.ask(s)
-            assert opened(server) == 2
+            assert opened(server) >= 2
             with pytest.raises(OSError):
                 if not first.recv(1):
                     raise ConnectionResetError
-            assert time.monotonic() - began > 3.5
+            assert time.monotonic() - began > 3.9
         client.stop()
     told = r"scavenger: session closed due to ttl: 127\.0\.0\.1:\d+$"
     assert re.search(told, client.log(), re.M), client.log()

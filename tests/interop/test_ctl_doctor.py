@@ -161,7 +161,7 @@ def test_receive_drops(build: Path, tmp_path: Path) -> None:
         for _ in range(500):
             s.sendto(bytes(1000), ("127.0.0.1", port))
     daemon.signal(signal.SIGCONT)
-    (f,) = findings(daemon)["drops"]
+    (f,) = peers.wait_for("drops", lambda: findings(daemon).get("drops"), 10)
     assert f["what"].startswith("s: the kernel dropped ")
     daemon.stop()
 

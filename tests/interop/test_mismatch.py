@@ -22,7 +22,12 @@ def other(**change: Any) -> peers.Options:
     """Options with the fields changed; what is no field goes to `more`."""
     fields = {k: v for k, v in change.items() if k in peers.Options.__dataclass_fields__}
     more = {k: v for k, v in change.items() if k not in fields}
-    return replace(peers.Options(ours_only={"peertimeout": 3}), more=more, **fields)
+    return replace(peers.Options(), more=more, **fields)
+
+
+def hasty(opt: peers.Options) -> peers.Options:
+    """Gives up soon, for tunnels that do not work."""
+    return replace(opt, ours_only={"peertimeout": 3})
 
 
 class Knocking:
@@ -76,7 +81,9 @@ def expect(daemon: peers.Daemon, counters: tuple[str, ...], text: str) -> None:
     (found,) = [f for f in profile["findings"] if text in f["text"]]
     assert found["count"] >= 1 and 0 <= found["last_s"] <= found["first_s"]
     assert found["from"].startswith(("127.0.0.1:", "[::ffff:127.0.0.1]:"))
-    assert profile["findings"] == daemon.request("doctor")["tunnels"][0]["findings"]
+    (tunnel,) = daemon.request("doctor")["tunnels"]
+    again = next(f for f in tunnel["findings"] if f["kind"] == found["kind"])
+    assert again["text"] == found["text"] and again["count"] >= found["count"]
 
 
 # --- our server, their client
@@ -102,7 +109,7 @@ SERVER_ROWS = {
 @pytest.mark.parametrize("row", SERVER_ROWS)
 def test_what_our_server_says(build: Path, tmp_path: Path, theirs: None, row: str) -> None:
     here, there, counter, text = SERVER_ROWS[row]
-    with knocked(build, tmp_path, ("theirs", other(**there)), ("ours", other(**here))) as t:
+    with knocked(build, tmp_path, ("theirs", other(**there)), ("ours", hasty(other(**here)))) as t:
         expect(t.server, (counter,), text)
         assert t.server.log().count(text) == 1
         counters = t.server.counters("t")
@@ -124,7 +131,7 @@ CLIENT_ROWS = {
 @pytest.mark.parametrize("row", CLIENT_ROWS)
 def test_what_our_client_says(build: Path, tmp_path: Path, theirs: None, row: str) -> None:
     here, there, counters, text = CLIENT_ROWS[row]
-    with knocked(build, tmp_path, ("ours", other(**here)), ("theirs", other(**there))) as t:
+    with knocked(build, tmp_path, ("ours", hasty(other(**here))), ("theirs", other(**there))) as t:
         expect(t.client, counters, text)
 
 

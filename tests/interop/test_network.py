@@ -350,26 +350,36 @@ def test_garbage_is_counted_and_ignored(build: Path, tmp_path: Path, crypt: str)
                 apps.ask(s, data)
             attack.join()
             apps.ask(s, data)
-        count = server.counters("t")
-        refused = sum(
-            count[k]
-            for k in (
-                "InErrs",
-                "InCsumErrors",
-                "KCPInErrors",
-                "RefusedConvs",
-                "FECErrs",
-                "RefusedLimit",
-                "RepeatSegs",
-                "ProtoErrors",
-            )
-        )
-        assert refused > 1000, count
-        if crypt in ("aes", "none", "aes-128-gcm"):
-            assert count["InCsumErrors"] > 1000, count
+        # the kernel drops some while a worker has no processor, and another one may come later
+        least = "InCsumErrors" if crypt != "null" else None
+        for seed in range(12, 16):
+            if refusals(server, least) > 1000:
+                break
+            flood(server_port, recorded, 5000, seed)
+        peers.wait_for("refusals", lambda: refusals(server, least) > 1000, 10)
         assert client.counters("t")["DeadPeers"] == 0
         client.stop()
         server.stop()
+
+
+def refusals(server: peers.Daemon, only: str | None) -> int:
+    """Datagrams that the server did not take, for whatever reason or for one."""
+    count = server.counters("t")
+    if only:
+        return count[only]
+    return sum(
+        count[k]
+        for k in (
+            "InErrs",
+            "InCsumErrors",
+            "KCPInErrors",
+            "RefusedConvs",
+            "FECErrs",
+            "RefusedLimit",
+            "RepeatSegs",
+            "ProtoErrors",
+        )
+    )
 
 
 def test_a_foreign_answer_is_not_believed(build: Path, tmp_path: Path) -> None:

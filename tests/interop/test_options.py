@@ -290,6 +290,8 @@ def test_buffers(build: Path, tmp_path: Path, name: str, smuxver: int) -> None:
             )
             with socket.socket(socket.AF_UNIX) as s:
                 s.connect(str(path))
+                received = lambda d=both: d.counters("c")["BytesReceived"]  # noqa: E731
+                peers.wait_for("so much", lambda n=size: received() >= n, 20)
                 held[size] = settled_of(both, "c")
             peers.wait_for("the end", lambda d=both: d.counters()["StreamsNow"] == 0, 20)
             both.stop()
@@ -317,10 +319,13 @@ def test_acknodelay_needs_no_asking(build: Path, tmp_path: Path) -> None:
     with apps.Service(apps.echo) as target:
         with pair(build, tmp_path, target.address, slow, slow) as (near, far, port, _):
             with apps.connect(port, 20) as s:
-                for _ in range(20):
-                    apps.ask(s)
-                for daemon in (near, far):
-                    assert session(daemon)["srtt_ms"] < 500
+
+                def is_short() -> bool:
+                    for _ in range(20):
+                        apps.ask(s)
+                    return all(session(daemon)["srtt_ms"] < 500 for daemon in (near, far))
+
+                peers.wait_for("a short round trip", is_short, 20)
 
 
 @pytest.mark.parametrize("far", ("ours", "theirs"))
@@ -332,8 +337,8 @@ def test_ratelimit(build: Path, tmp_path: Path, far: str, theirs: None) -> None:
         with peers.tunnel(build, tmp_path, target.address, (far, client), ("ours", server)) as t:
             start, before = time.monotonic(), t.server.counters("t")["OutBytes"]
             apps.exchange(t.port, 1000, size, 1)
-            took = time.monotonic() - start
             sent = t.server.counters("t")["OutBytes"] - before
+            took = time.monotonic() - start
             assert sent > size and sent <= rate * took * 1.1 + 20000
             t.server.wait_acknowledged()
 
@@ -359,10 +364,8 @@ def test_autoexpire_and_scavengettl(build: Path, tmp_path: Path, theirs: None) -
                 assert opens() == 1
                 peers.wait_for("a second session", another, 20, 0.1)
                 assert time.monotonic() - begin >= 0.9
-                if time.monotonic() - begin < 3:  # a slow machine may have used it up
-                    apps.ask(old)
-                old.settimeout(20)
                 with pytest.raises(ConnectionResetError):
+                    apps.ask(old)  # unless a slow machine has used it up
                     if old.recv(1) == b"":
                         raise EOFError("a cut stream looks like one that ended")
                 assert time.monotonic() - begin >= 3.9
@@ -372,17 +375,16 @@ def test_autoexpire_and_scavengettl(build: Path, tmp_path: Path, theirs: None) -
 def test_closewait(build: Path, tmp_path: Path, theirs: None, closewait: int) -> None:
     """Their client has closed a stream for good. Our server lets the target end in its own time,
     which is closewait."""
-    gone: list[float] = []
+    gone: list[float] = []  # when
 
     def waits(s: socket.socket) -> None:
         apps.recv_all(s)
-        begin = time.monotonic()
         try:
             while True:
                 s.sendall(b"still here")
                 time.sleep(0.02)
         except OSError:
-            gone.append(time.monotonic() - begin)
+            gone.append(time.monotonic())
 
     server = peers.Options(ours_only={"closewait": closewait})
     with apps.Service(waits) as target:
@@ -392,9 +394,10 @@ def test_closewait(build: Path, tmp_path: Path, theirs: None, closewait: int) ->
             with apps.connect(t.port, 20) as s:
                 s.sendall(b"x")
                 peers.wait_for("the target", lambda: target.accepted, 10)
+                begin = time.monotonic()
             if closewait == 1:
                 peers.wait_for("the end", lambda: gone, 20)
-                assert gone[0] >= 0.8
+                assert gone[0] - begin >= 0.9
             else:
                 time.sleep(3)
                 assert not gone
@@ -416,8 +419,12 @@ def test_quiet(build: Path, tmp_path: Path, quiet: bool) -> None:
                 apps.ask(s)
             for daemon in (near, far):
                 peers.wait_for("the end", lambda d=daemon: not d.counters("t")["StreamsNow"], 10)
-                assert ("stream 3: opened" in daemon.log()) is not quiet
-                assert ("stream 3: closed" in daemon.log()) is not quiet
+                for word in ("opened", "closed"):
+                    if quiet:
+                        assert f"stream 3: {word}" not in daemon.log()
+                    else:
+                        said = lambda w=word, d=daemon: f"stream 3: {w}" in d.log()  # noqa: E731
+                        peers.wait_for(word, said, 10)
                 assert "session" in daemon.log()
 
 

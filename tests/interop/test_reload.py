@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import apps
+import pace
 import peers
 import pytest
 
@@ -88,6 +89,10 @@ def rss(pid: int) -> int:
     return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) * 1024
 
 
+def open_files(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
 def is_sanitized(pid: int) -> bool:
     return bool(re.search(r"lib[at]san", Path(f"/proc/{pid}/maps").read_text()))
 
@@ -132,7 +137,8 @@ def test_many_reloads_under_load(build: Path, tmp_path: Path, target: str) -> No
             "client cstill": client(ports[3], ports[2], mode="fast3"),
         }
         with site(build, tmp_path, base) as s:
-            pid, memory, files = s.daemon.pid, [], []
+            pid = s.daemon.pid
+            memory = files = 0  # after some rounds, by when all there is to fill is full
             bulk = Bulk(ports[1])
             held = apps.connect(ports[3])
             for i in range(50):
@@ -156,16 +162,15 @@ def test_many_reloads_under_load(build: Path, tmp_path: Path, target: str) -> No
                 apps.ask(stream)  # it drains, it is not cut
                 apps.ask(held)
                 stream.close()
-                if i in (19, 49):
-                    memory.append(rss(pid))
-                    files.append(len(os.listdir(f"/proc/{pid}/fd")))
+                if i == 19:
+                    memory, files = rss(pid), open_files(pid)
             assert bulk.stop() > 0
             assert s.said(IN_FORCE) == 200
             counters = s.daemon.counters("sstill")
             assert counters["PassiveOpens"] == 1, "a session of an unchanged profile was replaced"
-            assert abs(files[1] - files[0]) < 40, files
+            peers.wait_for("descriptors", lambda: open_files(pid) - files < 40, 10)
             if not is_sanitized(pid):  # these keep freed memory
-                assert memory[1] - memory[0] < 24 << 20, memory
+                peers.wait_for("memory", lambda: rss(pid) - memory < 24 << 20, 10)
             held.close()
 
 
@@ -189,7 +194,7 @@ def test_rate_of_a_running_session(build: Path, tmp_path: Path, target: str) -> 
         s.reload(sections(200_000))
         limited = timed_echo(stream, 600_000)
         s.reload(sections(0))
-        free = timed_echo(stream, 600_000)
+        free = min(timed_echo(stream, 600_000) for _ in range(3))
         assert limited > 2.5, "less than 600000 bytes at 200000 a second"
         assert free < limited
         assert s.daemon.counters("s")["PassiveOpens"] == 1
@@ -203,10 +208,14 @@ def test_parity_that_is_sent(build: Path, tmp_path: Path, target: str) -> None:
         shape = {"mode": "fast", "datashard": 2, "parityshard": 2, "paritysend": send}
         return {"server s": server(sp, target, **shape), "client c": client(cp, sp, **shape)}
 
-    def parity(s: Site, stream: socket.socket) -> int:
-        before = s.daemon.counters("s")["FECParityShards"]
+    def parity(s: Site, stream: socket.socket) -> float:
+        """Its share of what comes: a busy machine has more sent than once."""
+        before = s.daemon.counters("s")
         timed_echo(stream, 300_000)
-        return s.daemon.counters("s")["FECParityShards"] - before
+        after = s.daemon.counters("s")
+        came = after["InPkts"] - before["InPkts"]
+        assert came > 200
+        return (after["FECParityShards"] - before["FECParityShards"]) / came
 
     with site(build, tmp_path, sections(255)) as s, apps.connect(cp) as stream:
         apps.ask(stream)
@@ -216,7 +225,7 @@ def test_parity_that_is_sent(build: Path, tmp_path: Path, target: str) -> None:
         s.reload(sections(0))
         apps.ask(stream)
         none = parity(s, stream)
-        assert both > 50 and both / 3 < one < both / 4 * 3 and none <= 2, (both, one, none)
+        assert 0.45 < both < 0.55 and 0.28 < one < 0.38 and none < 0.02, (both, one, none)
         assert s.daemon.counters("s")["PassiveOpens"] == 1
 
 
@@ -361,7 +370,7 @@ def test_modes_change_live(build: Path, tmp_path: Path) -> None:
                 rows = s.daemon.request("sessions")["sessions"]
                 assert [("sender" in row) for row in rows] == [mode == "auto"] * 2
                 time.sleep(0.3)
-            job.join(60)
+            job.join(pace.limit(60))
             assert not job.is_alive()
             assert s.daemon.counters("c")["ActiveOpens"] == 1
             assert s.daemon.counters()["StreamsReset"] == 0
@@ -391,7 +400,7 @@ def test_undrain_waits_for_its_port(build: Path, tmp_path: Path, target: str) ->
             time.sleep(0.5)
             assert s.said("cannot listen again yet") == 1
         peers.wait_for("a listener", lambda: peers.bound(s.daemon.pid, "tcp", cp), 10)
-        assert s.said("c: listens again") == 1
+        peers.wait_for("its word", lambda: s.said("c: listens again") == 1, 10)
         with apps.connect(cp) as stream:
             apps.ask(stream)
 
@@ -425,13 +434,21 @@ def test_restart_only(build: Path, tmp_path: Path, target: str) -> None:
     with site(build, tmp_path, sections) as s:
         for times in (1, 2):
             s.reload({**sections, "global": {"memory": "64M"}})
-            assert s.said(told) == times
+            peers.wait_for("its word", lambda n=times: s.said(told) == n, 10)
         s.reload(sections)
         assert s.said(told) == 2
 
 
+def write_over(path: Path, text: str) -> None:
+    """In place and by one call, since it is no shorter than what it replaces."""
+    with path.open("r+b", buffering=0) as file:
+        data = text.encode().ljust(path.stat().st_size, b"\n")
+        assert file.write(data) == len(data)
+
+
 def test_watch(build: Path, tmp_path: Path, target: str) -> None:
-    """Files written in place, replaced by renaming, or new to a pattern; no signal. Then: off."""
+    """Files written in place, replaced by renaming, or new to a pattern; no signal. Then: off. None
+    is ever empty: a writer who stops in the middle for longer than files must rest is read so."""
     sp, cp = peers.free_port(), peers.free_port()
     sections = {
         "global": {"include": tmp_path / "more.d" / "*.ini"},
@@ -447,7 +464,7 @@ def test_watch(build: Path, tmp_path: Path, target: str) -> None:
 
         time.sleep(0.05)
         sections["server s"]["sndwnd"] = 300
-        path.write_text(s.text(sections))
+        write_over(path, s.text(sections))
         expect("file: " + IN_FORCE, 1)
         sections["server s"]["sndwnd"] = 301
         new = path.with_suffix(".new")
@@ -456,13 +473,14 @@ def test_watch(build: Path, tmp_path: Path, target: str) -> None:
         expect("file: " + IN_FORCE, 2)
         port = peers.free_port()
         more = tmp_path / "more.d" / "a.ini"
-        more.write_text("[server more]\nlisten = nonsense\n")
+        new.write_text("[server more]\nlisten = nonsense\n")
+        new.rename(more)
         expect("file: " + REFUSED, 1)
-        more.write_text(f"[server more]\nlisten = 127.0.0.1:{port}\nkey = x\n")
+        write_over(more, f"[server more]\nlisten = 127.0.0.1:{port}\nkey = x\n")
         expect("file: " + IN_FORCE, 3)
         assert peers.bound(s.daemon.pid, "udp", port)
         s.more["watch"] = False
-        path.write_text(s.text(sections))
+        write_over(path, s.text(sections))
         expect("file: " + IN_FORCE, 4)
         more.unlink()
         time.sleep(2)

@@ -74,9 +74,8 @@ def test_scraping_under_load(build: Path, tmp_path: Path, target: apps.Service) 
                 assert this.samples[key] >= value, key
         last = this
     load.join()
-    last = peers.wait_for("rest", lambda: settled(at), 20)
-    counters = daemon.stats()["profiles"]
-    for profile in counters:
+    last, profiles = peers.wait_for("rest", lambda: settled(at, daemon), 20)
+    for profile in profiles:
         labels = {"profile": profile["name"], "role": profile["role"]}
         for name in ("BytesSent", "InPkts", "StreamsOpened"):
             member = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
@@ -93,13 +92,15 @@ def test_scraping_under_load(build: Path, tmp_path: Path, target: apps.Service) 
     daemon.stop()
 
 
-def settled(at: int) -> prom.Scrape | None:
-    """A scrape with nothing between two looks but what idle sessions say."""
+def settled(at: int, daemon: peers.Daemon) -> tuple[prom.Scrape, list[dict[str, Any]]] | None:
+    """A scrape, and what kcptunctl says, with nothing having come or gone in between."""
     one = scrape(at)
+    profiles = daemon.stats()["profiles"]
     time.sleep(0.2)
     two = scrape(at)
-    name = "kcptund_in_pkts_total"
-    return two if one.sum(name, {}) == two.sum(name, {}) else None
+    names = ("kcptund_in_pkts_total", "kcptund_out_pkts_total")
+    still = all(one.sum(name, {}) == two.sum(name, {}) for name in names)
+    return (two, profiles) if still else None
 
 
 def test_metrics_on_a_unix_socket(build: Path, tmp_path: Path) -> None:
@@ -281,7 +282,7 @@ def test_the_watchdog_hears_of_life_only(build: Path, tmp_path: Path, scale: flo
         manager.wait("READY=1")
         assert manager.listen(limit * 4).count("WATCHDOG=1") >= 4
         with hung_worker(daemon.pid, "worker 1"):
-            manager.listen(limit)  # what was said before it hung
+            manager.listen(limit * 2)  # what was said before it hung
             assert "WATCHDOG=1" not in manager.listen(limit * 3)
             assert "worker 1" in daemon.log()
         manager.wait("WATCHDOG=1")
@@ -302,7 +303,7 @@ def test_the_watchdog_while_workers_end(build: Path, tmp_path: Path) -> None:
                 manager.wait("STOPPING=1")
                 manager.listen(1.0)
                 assert daemon.running()
-                assert "WATCHDOG=1" in manager.listen(2.0)
+                manager.wait("WATCHDOG=1")
                 apps.ask(s)
             assert daemon.wait(20) == 0
 
@@ -355,6 +356,7 @@ def test_a_noisy_peer_does_not_flood_the_log(build: Path, tmp_path: Path) -> Non
     """Hundreds of streams to a target that refuses: some lines, and how many there were not."""
     sections, port = one_pair(f"127.0.0.1:{peers.free_port()}")
     daemon = peers.Daemon(build, tmp_path, "both", sections)
+    began = time.monotonic()
     for _ in range(500):
         try:
             with apps.connect(port, 20) as s:
@@ -362,14 +364,20 @@ def test_a_noisy_peer_does_not_flood_the_log(build: Path, tmp_path: Path) -> Non
         except ConnectionError:
             pass
     peers.wait_for("all failures", lambda: daemon.counters("s")["DialErrors"] == 500, 30)
-    assert daemon.log().count("cannot reach the target") < 60
-    peers.wait_for("the sum", lambda: "more messages were held back" in daemon.log(), 60, 0.2)
-    written = daemon.log().count("cannot reach the target") - len(
-        re.findall(r"held back: \".*cannot reach the target", daemon.log())
-    )
-    told = sum(int(n) for n in re.findall(r"cannot reach.*\((\d+) more like this", daemon.log()))
-    told += sum(int(n) for n in re.findall(r"(\d+) more messages.*cannot reach", daemon.log()))
-    assert written + told == 500
+    # LOG_BURST, and one more every LOG_REFILL_US
+    allowed = 60 + (time.monotonic() - began) / 2
+    assert daemon.log().count("cannot reach the target") < allowed
+
+    def accounted() -> bool:
+        log = daemon.log()
+        written = log.count("cannot reach the target") - len(
+            re.findall(r"held back: \".*cannot reach the target", log)
+        )
+        told = sum(int(n) for n in re.findall(r"cannot reach.*\((\d+) more like this", log))
+        told += sum(int(n) for n in re.findall(r"(\d+) more messages.*cannot reach", log))
+        return "more messages were held back" in log and written + told == 500
+
+    peers.wait_for("the sum", accounted, 60, 0.2)
     daemon.stop()
 
 

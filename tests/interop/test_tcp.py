@@ -3,6 +3,7 @@ veth pair, beside the packaged peer in both roles, and what the kernel's own TCP
 
 from __future__ import annotations
 
+import math
 import signal
 import socket
 import struct
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import apps
+import pace
 import peers
 import pytest
 from netns import Net, run
@@ -45,7 +47,7 @@ class Pair:
         self.port, self.server_port = peers.free_port(), peers.free_port()
         self.target = net.within("s", lambda: apps.Service(apps.duplex))
         self.common = {**peers.Options(smuxver=1).common(), "tcp": True, **more}
-        self.ours_only = {"peertimeout": 3}
+        self.ours_only = {"peertimeout": math.ceil(pace.limit(3))}
         self.starts = 0
 
     def _ours(

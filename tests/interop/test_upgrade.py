@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import apps
+import pace
 import peers
 import prom
 import pytest
@@ -122,7 +123,7 @@ class Talker:
 
     def end(self) -> None:
         self._stop.set()
-        self._thread.join(30)
+        self._thread.join(pace.limit(30))
         self._socket.close()
         assert self.error is None, self.error
 
@@ -163,7 +164,7 @@ def test_under_load(build: Path, tmp_path: Path, io: str, workers: int) -> None:
                 assert after[name] >= before[name], (name, before[name], after[name])
             for talker in talkers:
                 talker.wait_rounds(3)
-            job.join(60)
+            job.join(pace.limit(60))
             assert not job.is_alive()
         assert not bulk.errors, bulk.errors
         assert daemon.finishing()
@@ -248,21 +249,22 @@ def test_beside_kcptun(build: Path, tmp_path: Path, theirs: None, role: str) -> 
         assert not target.errors, target.errors
 
 
-def test_the_limit(build: Path, tmp_path: Path) -> None:
+def test_the_limit(build: Path, tmp_path: Path, scale: float) -> None:
     """An idle stream stays until upgradetime is over, and ends by a reset then."""
     with apps.Service(apps.echo) as target:
         sections, port = one_pair(target.address)
-        sections["global"] = {"upgradetime": 4}
+        limit = round(4 * scale)
+        sections["global"] = {"upgradetime": limit}
         with service(build, tmp_path, "both", sections) as daemon:
-            with apps.connect(port, 20) as s:
+            with apps.connect(port, limit + 20) as s:
                 apps.ask(s)
-                daemon.upgrade()
                 began = time.monotonic()
+                daemon.upgrade()
                 old = peers.wait_for("news", daemon.finishing, 5)
-                assert old[0]["pid"] == daemon.pid and old[0]["left_s"] <= 4
+                assert old[0]["pid"] == daemon.pid and old[0]["left_s"] <= limit
                 with pytest.raises(ConnectionResetError):
                     s.recv(1)
-                assert time.monotonic() - began > 2
+                assert time.monotonic() - began > limit - 1
             daemon.wait_finished(10)
 
 

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parents[2]
+PATIENCE_S = 120  # these tests come behind all others
 QUIET = {
     "DEBIAN_FRONTEND": "noninteractive",
     "LC_ALL": "C.UTF-8",
@@ -102,7 +103,7 @@ class Started:
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(20)
+            return self.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
@@ -136,12 +137,12 @@ def profiles(target: int, key: str) -> tuple[str, int]:
     return text, local
 
 
-def connect(port: int, seconds: float = 20) -> socket.socket:
+def connect(port: int, seconds: float = PATIENCE_S) -> socket.socket:
     """Waits for whoever is to listen there."""
     until = time.monotonic() + seconds
     while True:
         try:
-            return socket.create_connection(("127.0.0.1", port), timeout=20)
+            return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
         except ConnectionRefusedError:
             if time.monotonic() > until:
                 raise
@@ -153,7 +154,7 @@ def passes_data(port: int, size: int = 4 << 20) -> None:
     sent, got = os.urandom(size), bytearray()
     with connect(port) as s:
         s.setblocking(False)
-        view, until = memoryview(sent), time.monotonic() + 60
+        view, until = memoryview(sent), time.monotonic() + 2 * PATIENCE_S
         while len(got) < size:
             assert time.monotonic() < until, f"{len(got)} of {size} bytes came back"
             try:

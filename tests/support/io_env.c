@@ -2,6 +2,7 @@
 #include "tests/support/io_env.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -37,6 +38,13 @@ int wait_n(struct env *e, unsigned ms, unsigned n)
 int wait_ms(struct env *e, unsigned ms)
 {
     return wait_n(e, ms, EVENTS);
+}
+
+void await(int fd, short events)
+{
+    struct pollfd p = {fd, events, 0};
+
+    assert_int_equal(poll(&p, 1, LONG_MS), 1);
 }
 
 struct io_event *expect(struct env *e, enum io_kind kind, struct io_src *s)
@@ -90,6 +98,20 @@ int udp_open(uint32_t sockbuf, uint32_t *got)
     return fd;
 }
 
+void stuff(int fd)
+{
+    static uint8_t p[65536];
+    struct bytes v = bytes_of(p, sizeof p);
+    struct pollfd room = {fd, POLLOUT, 0};
+    bool more = true;
+
+    while (more) { /* an acknowledgement makes room when it comes, and it may be delayed */
+        poll(&room, 1, DELAYED_ACK_MS);
+        for (more = false; net_write(fd, &v, 1) > 0; more = true)
+            ;
+    }
+}
+
 void fill(uint8_t *p, size_t len, unsigned seed)
 {
     for (size_t i = 0; i < len; i++)
@@ -124,12 +146,8 @@ void tcp_pair(int *a, int *b)
 
     *a = net_connect(&at, NULL);
     assert_true(*a >= 0);
-    *b = -1;
-    for (int i = 0; *b < 0 && i < 1000; i++) {
-        *b = accept4(l, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (*b < 0)
-            usleep(1000);
-    }
+    await(l, POLLIN);
+    *b = accept4(l, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     assert_true(*b >= 0);
     close(l);
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,16 @@
 
 #include "core/base/err.h"
 #include "tests/support/refuse.h"
+
+enum { LONG_MS = 30000 };
+
+/* Until fd has something, or with events 0 an error: loopback may take its time on a busy machine. */
+static void await(int fd, short events)
+{
+    struct pollfd p = {fd, events, 0};
+
+    assert_int_equal(poll(&p, 1, LONG_MS), 1);
+}
 
 static struct sockaddr_any addr(const char *host, uint16_t port)
 {
@@ -394,7 +405,7 @@ static void check_received(int fd, const uint8_t *p, size_t len, size_t seg)
     assert_int_equal(io_epoll_ops.open(&io, &(struct io_params){.max_events = LEN(ev)}), 0);
     assert_int_equal(io_epoll_ops.add_udp(io, &s), 0);
     while (off < len) {
-        int n = io_epoll_ops.wait(io, tick_add_ms(io_now(), 3000), ev, LEN(ev));
+        int n = io_epoll_ops.wait(io, tick_add_ms(io_now(), LONG_MS), ev, LEN(ev));
 
         assert_true(n > 0);
         for (int i = 0; i < n; i++) {
@@ -496,15 +507,18 @@ static void test_send_errors(void **state)
     assert_int_equal(net_udp_send(fd, &p.bind, NULL, run, 131016 + 100, 65508, &gso, &err), 1); /* the tail fits */
     assert_int_equal(err, -EMSGSIZE);
     assert_false(gso.off);
+    await(gone, POLLIN);
     assert_int_equal(recv(gone, run, sizeof run, 0), 100);
     assert_int_equal(connect(fd, &p.bind.sa, p.bind.len), 0);
     close(gone);
     assert_int_equal(net_udp_send(fd, NULL, NULL, run, 1, 1, &gso, &err), 1);
+    await(fd, 0);
     back = net_udp_open(&p);
     assert_true(back >= 0);
-    /* the ICMP error of the first is there by now, and costs the second nothing */
+    /* the ICMP error of the first is there, and costs the second nothing */
     assert_int_equal(net_udp_send(fd, NULL, NULL, (const uint8_t *)"ab", 2, 1, &gso, &err), 2);
     assert_int_equal(err, 0);
+    await(back, POLLIN);
     assert_int_equal(recv(back, got, sizeof got, 0), 2); /* as one run */
     close(fd);
     close(back);
@@ -535,14 +549,16 @@ static void test_dual_stack(void **state)
         assert_true(c >= 0);
         me = name_of(c);
         assert_int_equal(net_udp_send(c, &at, NULL, (const uint8_t *)"ask", 3, 3, &gso, &err), 1);
-        assert_int_equal(io_epoll_ops.wait(io, tick_add_ms(io_now(), 3000), &ev, 1), 1);
+        assert_int_equal(io_epoll_ops.wait(io, tick_add_ms(io_now(), LONG_MS), &ev, 1), 1);
         assert_true(net_addr_equal(&ev.from, &me));
         assert_int_equal(net_udp_send(s.fd, &ev.from, &ev.to, (const uint8_t *)"answer", 6, 3, &gso, &err), 2);
+        await(c, POLLIN);
         assert_int_equal(recvfrom(c, &ev, sizeof ev, 0, &from.sa, &from.len), 6); /* a run: this socket has GRO */
         if (!net_addr_equal(&from, &at))
             fail_msg("asked %s, answered by %s", net_addr_text(&at), net_addr_text(&from));
         /* a plain IPv4 target works through the IPv6 socket too */
         assert_int_equal(net_udp_send(s.fd, &me, &at, (const uint8_t *)"again", 5, 5, &gso, &err), 1);
+        await(c, POLLIN);
         assert_int_equal(recv(c, &ev, sizeof ev, 0), 5);
         close(c);
     }
