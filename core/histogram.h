@@ -15,6 +15,8 @@ struct histogram {                /* zeroed: nothing happened */
     uint64_t sum_us;
 };
 
+enum { HISTOGRAM_NUMBERS = sizeof(struct histogram) / sizeof(uint64_t) }; /* the buckets, and the sum */
+
 /* The longest time that bucket i < HISTOGRAM_BUCKETS - 1 takes. */
 static inline uint64_t histogram_bound_us(unsigned i)
 {

@@ -303,6 +303,11 @@ bool session_is_disowned(const struct session *s)
     return arq_state(s->arq)->behind > 0;
 }
 
+uint32_t session_rcv_next(const struct session *s)
+{
+    return arq_state(s->arq)->rcv_nxt;
+}
+
 bool session_is_news(const struct session *s, struct bytes segs)
 {
     return arq_is_news(s->arq, segs);

@@ -112,6 +112,7 @@ bool session_is_doubtful(const struct session *s, struct tick now);
 bool session_is_disowned(const struct session *s);
 /* Has the peer say something, whoever it is. */
 void session_greet(struct session *s);
+uint32_t session_rcv_next(const struct session *s); /* sn of the peer's segments before which all have come */
 /* Everything handed over has been acknowledged by the peer, what it sent was acknowledged to it, and nothing waits. */
 bool session_is_drained(const struct session *s);
 

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HISTOGRAM_NUMBERS = sizeof(struct histogram) / sizeof(uint64_t) }; /* the buckets, and the sum */
-
 #define C 'C'
 #define G 'G'
 #define L 'L'
@@ -46,20 +44,25 @@ void stats_sum(struct stats *sum, const struct stats *one)
     }
 }
 
+void stats_part_name(const char *histogram, size_t part, char out[STATS_NAME_MAX])
+{
+    if (part < HISTOGRAM_BUCKETS)
+        snprintf(out, STATS_NAME_MAX, "%s.%zu", histogram, part);
+    else
+        snprintf(out, STATS_NAME_MAX, "%s.sum", histogram);
+}
+
 void stats_number_name(size_t i, char out[STATS_NAME_MAX])
 {
-    size_t k = i - stats_count, part = k % HISTOGRAM_NUMBERS;
+    size_t k = i - stats_count;
 
     if (i < stats_count)
         snprintf(out, STATS_NAME_MAX, "%s", stats_info[i].name);
-    else if (part < HISTOGRAM_BUCKETS)
-        snprintf(out, STATS_NAME_MAX, "%s.%zu", stats_histograms[k / HISTOGRAM_NUMBERS].name, part);
     else
-        snprintf(out, STATS_NAME_MAX, "%s.sum", stats_histograms[k / HISTOGRAM_NUMBERS].name);
+        stats_part_name(stats_histograms[k / HISTOGRAM_NUMBERS].name, k % HISTOGRAM_NUMBERS, out);
 }
 
-/* The number of what is called `part` in a histogram; HISTOGRAM_NUMBERS: there is none. */
-static size_t find_part(const char *part)
+size_t stats_part_find(const char *part)
 {
     unsigned long n;
     char *end;
@@ -73,7 +76,7 @@ static size_t find_part(const char *part)
 bool stats_number_find(const char *name, size_t *i)
 {
     const char *dot = strchr(name, '.');
-    size_t part = dot ? find_part(dot + 1) : HISTOGRAM_NUMBERS, n = dot ? (size_t)(dot - name) : 0;
+    size_t part = dot ? stats_part_find(dot + 1) : HISTOGRAM_NUMBERS, n = dot ? (size_t)(dot - name) : 0;
 
     for (*i = 0; !dot && *i < stats_count; ++*i)
         if (!strcmp(stats_info[*i].name, name))

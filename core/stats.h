@@ -68,6 +68,9 @@ enum { STATS_NUMBERS = sizeof(struct stats) / sizeof(uint64_t), STATS_NAME_MAX =
 void stats_number_name(size_t i, char out[STATS_NAME_MAX]);
 /* False: there is none of that name. */
 bool stats_number_find(const char *name, size_t *i);
+/* Of a histogram alone: "NAME.3", "NAME.sum"; and which number is called "3" or "sum", HISTOGRAM_NUMBERS: none is. */
+void stats_part_name(const char *histogram, size_t part, char out[STATS_NAME_MAX]);
+size_t stats_part_find(const char *part);
 
 static inline uint64_t stats_number(const struct stats *s, size_t i)
 {

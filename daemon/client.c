@@ -331,14 +331,25 @@ void client_deal(struct client *c, unsigned slot, int fd)
         slot_refuse(fd);
 }
 
+/* A listener on loopback has made its connections what they should be. */
+static void tune(const struct sockets *s, const struct io_event *ev)
+{
+    struct sockaddr_any from = ev->from;
+
+    if (!s->at.path && !net_addr_is_loopback(&s->own) && net_accepted_from(ev->res, &from))
+        net_accepted(ev->res, &from);
+}
+
 void client_on_accept(struct io_src *src, const struct io_event *ev)
 {
-    struct tunnel *t = CONTAINER(src, struct door, src)->tunnel;
+    struct door *d = CONTAINER(src, struct door, src);
+    struct tunnel *t = d->tunnel;
     struct client *c = t->client;
 
     if (ev->res < 0) {
         log_warning("%s: cannot accept a connection: %s", t->conf->name, strerror(-ev->res));
         return;
     }
+    tune(d->sockets, ev);
     client_deal(c, deal_choose(t->plan->deal, c->next++, t->w->now), ev->res);
 }

@@ -3,8 +3,15 @@
 
 #include "core/base/err.h"
 #include "daemon/elder.h"
+#include "daemon/own_names.h"
 
 #include <stdlib.h>
+
+/* A tunnel has the sockets of that profile already. e NULL: there is none. */
+static bool has_sockets(const struct roster_entry *e, const struct conf_profile *c)
+{
+    return e && e->plan && !e->removed && sockets_fit(e->plan->sockets, c);
+}
 
 /* The sockets of a profile: those its tunnel has, if they fit, else new ones. NULL: err_text() says why. */
 static struct sockets *get_sockets(const struct roster_entry *e, const struct conf_profile *c, bool drained,
@@ -18,10 +25,11 @@ static struct sockets *get_sockets(const struct roster_entry *e, const struct co
         .closed = drained,
         .held = e->held,
         .elder = p->elder,
+        .names = p->names,
     };
     struct sockets *s = NULL;
 
-    if (e->plan && !e->removed && sockets_fit(e->plan->sockets, c))
+    if (has_sockets(e, c))
         return sockets_ref(e->plan->sockets);
     return sockets_open(&s, &sp) ? NULL : s;
 }
@@ -107,37 +115,62 @@ static void recount(struct conf_diff *d, struct roster_entry *const running[])
     }
 }
 
+/* What runs, by index as in conf_change.from, and how c differs from that. 0, -errno: nothing is the caller's. */
+static int compare(struct roster_entry ***running, struct conf_diff *d, const struct conf *c, struct roster *roster)
+{
+    unsigned slots = roster_slots(roster);
+    struct roster_entry **v = calloc(slots + 1u, sizeof(struct roster_entry *));
+    const struct conf_profile **profiles = calloc(slots + 1u, sizeof(struct conf_profile *));
+    int r = v && profiles ? conf_diff(d, profiles, list_running(roster, v, profiles), c) : err_here(-ENOMEM);
+
+    free(profiles);
+    if (r)
+        free(v);
+    else
+        *running = v;
+    return r;
+}
+
+int edition_names(const struct conf *c, const struct edition_params *p)
+{
+    struct roster_entry **running;
+    struct conf_diff d;
+    int r = compare(&running, &d, c, p->roster);
+
+    if (r)
+        return err_pass(r);
+    for (unsigned i = 0; i < d.n && !r; i++) {
+        const struct conf_profile *to = d.v[i].to == CONF_NONE ? NULL : &c->profiles[d.v[i].to];
+        const char *host = !to ? NULL : to->role == CONF_SERVER ? to->listen.host : to->localaddr.host;
+
+        if (host && !has_sockets(d.v[i].from == CONF_NONE ? NULL : running[d.v[i].from], to))
+            r = own_names_ask(p->names, host);
+    }
+    conf_diff_fini(&d);
+    free(running);
+    return r ? err_pass(r) : 0;
+}
+
 int edition_new(struct edition **ep, struct conf_diff *d, const struct conf *c, const struct edition_params *p)
 {
-    unsigned slots = roster_slots(p->roster), n;
-    struct roster_entry **running = calloc(slots + 1u, sizeof(struct roster_entry *));
-    const struct conf_profile **profiles = calloc(slots + 1u, sizeof(struct conf_profile *));
-    struct edition *ed = NULL;
-    int r = 0;
+    struct roster_entry **running;
+    struct edition *ed;
+    int r = compare(&running, d, c, p->roster);
 
-    if (!running || !profiles) {
-        r = err_here(-ENOMEM);
-    } else {
-        n = list_running(p->roster, running, profiles);
-        r = conf_diff(d, profiles, n, c);
-    }
-    if (!r && !(ed = calloc(1, sizeof *ed + d->n * sizeof ed->v[0]))) {
-        conf_diff_fini(d);
-        r = err_here(-ENOMEM);
-    }
+    if (r)
+        return err_pass(r);
+    ed = calloc(1, sizeof *ed + d->n * sizeof ed->v[0]);
     if (ed)
         ed->number = p->number;
-    for (unsigned i = 0; ed && i < d->n && !r; i++)
+    else
+        r = err_here(-ENOMEM);
+    for (unsigned i = 0; i < d->n && !r; i++)
         r = add_change(ed, &d->v[i], running, c, p);
     if (!r)
         recount(d, running);
-    else if (ed)
-        conf_diff_fini(d);
     free(running);
-    free(profiles);
-    if (!ed)
-        return err_pass(r);
     if (r) {
+        conf_diff_fini(d);
         edition_abandon(ed, p->roster);
         return err_pass(r);
     }

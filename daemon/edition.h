@@ -8,13 +8,17 @@
 #include "daemon/roster.h"
 
 struct elder;
+struct own_names;
 
 struct edition_params {
     struct roster *roster;
     struct secrets *secrets;
     unsigned n_workers, number;
     struct elder *elder;          /* has perhaps what is to be opened; NULL: nobody has */
+    struct own_names *names;      /* of what is to be opened */
 };
+/* Asks p->names for all names that edition_new() will look for. 0, -errno. */
+int edition_names(const struct conf *c, const struct edition_params *p);
 /* 0; -errno: err_text() says what could not be opened; *d is the caller's on 0 only. */
 int edition_new(struct edition **ep, struct conf_diff *d, const struct conf *c, const struct edition_params *p);
 void edition_abandon(struct edition *e, struct roster *r);       /* instead of committing; frees e. NULL: nothing */

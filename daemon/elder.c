@@ -8,6 +8,7 @@
 #include "daemon/sockets.h"
 #include "daemon/steer.h"
 #include "daemon/upgrade.h"
+#include "daemon/worker_stats.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -46,6 +47,7 @@ struct elder {
     bool offered, go, yours;
     struct elder_state states[ELDERS_MAX];
     unsigned n_states;
+    struct worker_stats *work; /* of each worker, what counts up */
     struct roster *roster;
     struct upgrade *upgrade;
     struct tick swept;
@@ -202,7 +204,8 @@ static int on_hello(struct elder *e, const struct upgrade_msg *m)
     e->seed = m->d;
     e->claims = claims_new(e->seed, e->limits);
     e->links = malloc(e->n_workers * sizeof(int));
-    if (!e->claims || !e->links)
+    e->work = calloc(e->n_workers, sizeof *e->work);
+    if (!e->claims || !e->links || !e->work)
         return err_here(-ENOMEM);
     for (unsigned i = 0; i < e->n_workers; i++)
         e->links[i] = -1;
@@ -278,6 +281,23 @@ static int on_counters(struct elder *e, const struct upgrade_msg *m)
     return r.bad ? -EPROTO : 0;
 }
 
+static int on_work(struct elder *e, const struct upgrade_msg *m)
+{
+    struct rd r = rd_from(m->body.p, m->body.len);
+    char name[UPGRADE_NAME_MAX + 1];
+    struct worker_stats s = {0};
+    uint64_t value;
+    size_t i;
+
+    while (upgrade_counter_next(&r, name, &value))
+        if (worker_count_find(name, &i))
+            *worker_count_at(&s, i) = value;
+    if (r.bad || !e->work || m->b >= e->n_workers)
+        return -EPROTO;
+    e->work[m->b] = s;
+    return 0;
+}
+
 /* 0, -errno. */
 static int on_message(struct elder *e, const struct upgrade_msg *m, struct tick now)
 {
@@ -309,6 +329,8 @@ static int on_message(struct elder *e, const struct upgrade_msg *m, struct tick 
         return 0;
     case UPGRADE_COUNTERS:
         return on_counters(e, m);
+    case UPGRADE_WORK:
+        return on_work(e, m);
     case UPGRADE_STATE:
         set_state(e, &(struct elder_state){m->a, m->b, m->c, m->d});
         return 0;
@@ -422,6 +444,7 @@ struct elder *elder_free(struct elder *e)
             close(e->links[i]);
     free(e->items);
     free(e->links);
+    free(e->work);
     claims_free(e->claims);
     if (e->fd >= 0)
         close(e->fd);
@@ -593,6 +616,11 @@ unsigned elder_list(const struct elder *e, const struct elder_state **v)
 struct claims *elder_claims(const struct elder *e)
 {
     return e ? e->claims : NULL;
+}
+
+const struct worker_stats *elder_work(const struct elder *e, unsigned worker)
+{
+    return e && e->work ? &e->work[worker] : NULL;
 }
 
 bool elder_is_there(const struct elder *e)

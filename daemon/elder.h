@@ -16,6 +16,7 @@ struct limits;
 struct roster;
 struct sockets;
 struct upgrade;
+struct worker_stats;
 
 #define ELDER_ENV "KCPTUND_UPGRADE" /* the number of a descriptor: its end is the elder's */
 
@@ -55,6 +56,8 @@ bool elder_step(struct elder *e, struct tick now);
 void elder_end(struct elder *e, uint32_t seconds);    /* the service ends: so does it */
 unsigned elder_list(const struct elder *e, const struct elder_state **v); /* it, and those before it; e NULL: 0 */
 struct claims *elder_claims(const struct elder *e);
+/* What its worker of that number, and those before that, have counted, as it last told; e NULL: NULL. */
+const struct worker_stats *elder_work(const struct elder *e, unsigned worker);
 
 /* ---- for workers ---- */
 bool elder_is_there(const struct elder *e);           /* e NULL: false */

@@ -134,13 +134,13 @@ static bool make_room(struct fake_conns *cs)
 void fake_conns_accept(struct tunnel *t, const struct io_event *ev)
 {
     struct fake_conns *cs = conns_of(t);
-    struct sockaddr_any from = {.len = sizeof from.in6};
+    struct sockaddr_any from = ev->from;
 
     if (ev->res < 0) {
         log_warning("%s: cannot accept a connection: %s", t->conf->name, strerror(-ev->res));
         return;
     }
-    if (getpeername(ev->res, &from.sa, &from.len)) {
+    if (!net_accepted_from(ev->res, &from)) {
         close(ev->res);
     } else if (!server_allows(t, &from)) {
         stat_add(&t->stats->refused_access, 1);

@@ -32,7 +32,8 @@ enum io_kind {
     IO_READ_ERROR,                /* res: -errno */
     IO_WRITABLE,                  /* after io_want_write(): room, or connected, or failed (ask SO_ERROR) */
     IO_ACCEPT,                    /* res: a new connected socket, nonblocking, close-on-exec, the receiver's; or -errno:
-                                     once when the process runs out of descriptors, tried again by the backend */
+                                     once when the process runs out of descriptors, tried again by the backend. from: who
+                                     connected, where that comes for nothing: see net_accepted_from() */
     IO_READABLE,                  /* after io_watch(): the descriptor is readable (level: again after every wait) */
     IO_GONE,                      /* after io_del(): the source is no longer used by the kernel nor by the backend */
 };
@@ -55,7 +56,7 @@ struct io_event {
     uint8_t *data;                /* writable: datagrams are opened in place */
     uint32_t len;
     uint32_t seg;                 /* IO_UDP: bytes of a datagram, never 0 (an empty datagram: len 0, seg 1) */
-    struct sockaddr_any from;     /* IO_UDP */
+    struct sockaddr_any from;     /* IO_UDP, IO_ACCEPT */
     struct sockaddr_any to;       /* IO_UDP: our address the datagram was sent to (no port); len 0: not known */
 };
 

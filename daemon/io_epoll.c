@@ -304,11 +304,12 @@ static void starve(struct io *io, struct io_src *s, struct io_batch *b, int err)
 static void turn_listener(struct io *io, struct io_src *s, struct io_batch *b)
 {
     for (unsigned i = 0; i < ACCEPT_TURN && b->n < b->max; i++) {
-        int fd = accept4(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_any from = {.len = sizeof from.in6};
+        int fd = accept4(s->fd, &from.sa, &from.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd >= 0) {
             s->told = false;
-            io_batch_add(b, IO_ACCEPT, s, fd);
+            io_batch_add(b, IO_ACCEPT, s, fd)->from = from;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             s->ready_in = false;
             return;

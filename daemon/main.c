@@ -459,9 +459,10 @@ static void loop(struct daemon *d)
         {.fd = d->netwatch.fd, .events = POLLIN},
         {.fd = -1, .events = POLLIN},
         {.fd = -1, .events = POLLIN},
+        {.fd = -1, .events = POLLIN},
         {.fd = -1},
     };
-    struct pollfd *watch = &fds[LEN(fds) - 3], *elder = watch + 1, *heir = watch + 2;
+    struct pollfd *watch = &fds[LEN(fds) - 4], *names = watch + 1, *elder = watch + 2, *heir = watch + 3;
     int due = -1;
 
     while (d->running) {
@@ -471,6 +472,7 @@ static void loop(struct daemon *d)
         heir->fd = upgrade_fd(d->upgrade);
         heir->events = upgrade_events(d->upgrade);
         watch->fd = d->reload ? reload_watch_fd(d->reload) : -1;
+        names->fd = d->reload ? reload_names_fd(d->reload) : -1;
         poll(fds, LEN(fds), !idle ? 0 : due >= 0 ? MIN(due, next_ms(d)) : next_ms(d));
         post_awake(d->sh.post, d->sh.n_workers);
         if (fds[0].revents)
@@ -626,10 +628,10 @@ static int run(struct daemon *d)
 static void clean(struct daemon *d)
 {
     metrics_free(d->metrics);
+    upgrade_free(d->upgrade); /* its last word tells of the workers */
     for (unsigned i = 0; d->sh.workers && i < d->sh.n_workers; i++)
         worker_free(d->sh.workers[i]);
     free(d->sh.workers);
-    upgrade_free(d->upgrade);
     free(d->program);
     elder_free(d->sh.elder);
     reload_free(d->reload);

@@ -1,6 +1,8 @@
 /* daemon/metrics_source.c - the numbers of this process, for metrics.h. */
 #include "daemon/metrics_source.h"
 
+#include "daemon/elder.h"
+
 #include <stdlib.h>
 #include <time.h>
 
@@ -61,10 +63,20 @@ static const struct stats *stats(void *ctx, unsigned worker, unsigned i)
     return self.entries[i]->stats[worker];
 }
 
+/* With what the worker of that number has counted in processes before an upgrade. */
 static const struct worker_stats *of_worker(void *ctx, unsigned worker)
 {
+    const struct worker_stats *own = worker < self.sh->n_workers ? worker_stats(self.sh->workers[worker]) : NULL;
+    const struct worker_stats *before = own ? elder_work(self.sh->elder, worker) : NULL;
+    static struct worker_stats sum;
+
     (void)ctx;
-    return worker < self.sh->n_workers ? worker_stats(self.sh->workers[worker]) : NULL;
+    if (!before)
+        return own;
+    sum = (struct worker_stats){0};
+    worker_stats_sum(&sum, own);
+    worker_stats_sum(&sum, before);
+    return &sum;
 }
 
 struct metrics_source metrics_source(struct shared *sh, struct roster *r)

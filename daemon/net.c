@@ -202,12 +202,18 @@ static void dont_pace(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, control, sizeof control - 1);
 }
 
-void net_accepted(int fd)
+void net_accepted(int fd, const struct sockaddr_any *from)
 {
-    struct sockaddr_any from = {.len = sizeof from.in6};
-
-    if (!getpeername(fd, &from.sa, &from.len) && net_addr_is_loopback(&from))
+    if (net_addr_is_loopback(from))
         dont_pace(fd);
+}
+
+bool net_accepted_from(int fd, struct sockaddr_any *from)
+{
+    if (from->len)
+        return true;
+    from->len = sizeof from->in6;
+    return !getpeername(fd, &from->sa, &from->len);
 }
 
 int net_socket_error(int fd)
@@ -282,6 +288,8 @@ static int listen_at(const struct sockaddr_any *a, int (*prepare)(int fd))
     if (r)
         return close_with(fd, err_pass(r));
     set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1); /* else the port rests after a restart */
+    if (net_addr_is_loopback(a))
+        dont_pace(fd);
     if (is_wildcard6(a))
         set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
     if (bind(fd, &a->sa, a->len))

@@ -43,8 +43,11 @@ bool net_bind_again(int r, unsigned *tries);
 int net_listen_as(const struct sockaddr_any *a, int (*prepare)(int fd));
 /* Between programs of one machine nothing is lost and no queue stands. A congestion control that paces (BBR, the default of
  * some systems) would cost a timer every few segments there, and what it costs is ours: so what connects to loopback, or
- * was accepted from there, has one that does not. */
-void net_accepted(int fd);
+ * was accepted from there, has one that does not. What listens on loopback passes its own on to all that it accepts; where
+ * another listener accepts, net_accepted() has to be told. */
+void net_accepted(int fd, const struct sockaddr_any *from);
+/* Completes what IO_ACCEPT says of who connected. False: it is gone again. */
+bool net_accepted_from(int fd, struct sockaddr_any *from);
 int net_socket_error(int fd);                 /* SO_ERROR as 0 or -errno */
 int net_bytes_in_name(const char *host, uint16_t port, struct sockaddr_any *a); /* numeric only: 0, 1 = not numeric;
                                                                                    "" is the IPv6 wildcard */

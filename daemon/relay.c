@@ -155,6 +155,15 @@ struct tick relay_oldest(const struct peer *p)
     return r ? r->since : TICK_NEVER;
 }
 
+bool relay_owes(const struct peer *p)
+{
+    LIST_EACH(r, &p->relays, struct relay, node) {
+        if (r->connected && smux_stream_readable(r->st))
+            return true;
+    }
+    return false;
+}
+
 /* Asks for more from the local side if the stream has room for it. */
 static void read_more(struct relay *r)
 {
@@ -276,7 +285,6 @@ void relay_accept(struct peer *p, int fd)
         return;
     }
     worker_touch(w, p);
-    net_accepted(fd);
     on_connected(r);
 }
 

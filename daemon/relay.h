@@ -19,6 +19,7 @@ void relay_abort_all(struct peer *p);
 /* The target's name has been resolved, or could not be. */
 void relay_on_resolved(struct tunnel *t);
 struct relay *relay_of_src(struct io_src *s);
+bool relay_owes(const struct peer *p);                /* a local connection still takes what p's streams brought */
 struct tick relay_oldest(const struct peer *p);       /* when the oldest of p's was opened; TICK_NEVER: there is none */
 
 struct relay_info {               /* for people */

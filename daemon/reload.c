@@ -8,13 +8,14 @@
 #include "daemon/edition.h"
 #include "daemon/limits.h"
 #include "daemon/log.h"
+#include "daemon/own_names.h"
 #include "daemon/watch.h"
 #include "daemon/worker.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { QUEUE_MAX = 64, RETRY_MS = 20 };
+enum { QUEUE_MAX = 64, RETRY_MS = 20, NAMES_MS = 5000 };
 
 struct request {
     struct list node;
@@ -35,8 +36,11 @@ struct reload {
     struct watch *watch;
     struct list queue;
     unsigned queued;
+    struct conf *coming; /* its names are being asked for; NULL: none */
+    struct own_names *names; /* those */
+    struct tick names_until;
     struct edition *edition; /* on its way; NULL: none */
-    struct request *now; /* what it is for */
+    struct request *now; /* what either is for */
     bool *untold; /* workers whose letter found no room */
     unsigned to_move, failed; /* workers still to answer; tunnels that could not follow */
     unsigned editions;
@@ -290,44 +294,83 @@ static void publish(struct reload *r, struct conf *c, struct edition *e, struct 
         conclude(r);
 }
 
-static void attempt(struct reload *r, struct request *q)
+/* It cannot be: for k < 0 because of what err_text() says, else of the problems. Takes c. */
+static void give_up(struct reload *r, struct conf *c, struct request *q, int k)
 {
-    const struct edition_params ep = {r->roster, r->secrets, r->sh->n_workers, ++r->editions, NULL};
+    char why[256] = "";
+
+    if (k < 0)
+        snprintf(why, sizeof why, "%s", err_text());
+    conf_free(c);
+    refuse(r, q, r->next.problems.n_errors ? NULL : why);
+}
+
+static struct edition_params params_of(struct reload *r, struct own_names *names)
+{
+    return (struct edition_params){.roster = r->roster,
+                                   .secrets = r->secrets,
+                                   .n_workers = r->sh->n_workers,
+                                   .number = r->editions,
+                                   .names = names};
+}
+
+/* All names are known, or not in time. Takes c. */
+static void carry_out(struct reload *r, struct conf *c, struct own_names *names, struct request *q)
+{
+    struct edition_params ep = params_of(r, names);
     struct edition *e = NULL;
-    struct conf *c = NULL;
     struct conf_diff d;
     int k;
 
-    result_begin(r, q->cause);
-    roster_prune(r->roster); /* ports that were given up since may be anybody's */
-    k = q->set ? with_override(r, q->set, &c) : load(r, &c);
-    if (!k)
-        k = keep_unchangeable(r, c);
-    if (!k)
-        k = edition_new(&e, &d, c, &ep);
+    ep.number = ++r->editions;
+    k = edition_new(&e, &d, c, &ep);
     if (!k) {
         count(&r->next, &d);
         conf_diff_fini(&d);
         k = change_log(r, c);
     }
-    if (k) {
-        char why[256] = "";
-
-        if (k < 0)
-            snprintf(why, sizeof why, "%s", err_text());
-        edition_abandon(e, r->roster);
-        conf_free(c);
-        refuse(r, q, r->next.problems.n_errors ? NULL : why);
+    if (!k) {
+        publish(r, c, e, q);
         return;
     }
-    publish(r, c, e, q);
+    edition_abandon(e, r->roster);
+    give_up(r, c, q, k);
+}
+
+static void attempt(struct reload *r, struct request *q)
+{
+    struct own_names *names = own_names_new();
+    const struct edition_params ep = params_of(r, names);
+    struct conf *c = NULL;
+    int k = names ? 0 : err_here(-ENOMEM);
+
+    result_begin(r, q->cause);
+    roster_prune(r->roster); /* ports that were given up since may be anybody's */
+    if (!k)
+        k = q->set ? with_override(r, q->set, &c) : load(r, &c);
+    if (!k)
+        k = keep_unchangeable(r, c);
+    if (!k)
+        k = edition_names(c, &ep);
+    if (!k && !own_names_known(names)) {
+        r->coming = c;
+        r->names = names;
+        r->names_until = tick_add_ms(io_now(), NAMES_MS);
+        r->now = q;
+        return;
+    }
+    if (k)
+        give_up(r, c, q, k);
+    else
+        carry_out(r, c, names, q);
+    own_names_free(names);
 }
 
 static void next(struct reload *r)
 {
     struct request *q;
 
-    while (!r->edition && !r->held && (q = LIST_FIRST(&r->queue, struct request, node))) {
+    while (!r->edition && !r->coming && !r->held && (q = LIST_FIRST(&r->queue, struct request, node))) {
         list_del(&q->node);
         r->queued--;
         if (r->stopped) {
@@ -337,6 +380,28 @@ static void next(struct reload *r)
             attempt(r, q);
         }
     }
+}
+
+/* Names that were asked for have come, or nobody waits for them any longer. */
+static void go_on(struct reload *r, struct tick now)
+{
+    struct own_names *names = r->names;
+    struct request *q = r->now;
+    struct conf *c = r->coming;
+
+    if (!c || (!own_names_known(names) && tick_before(now, r->names_until) && !r->stopped))
+        return;
+    r->names = NULL;
+    r->now = NULL;
+    r->coming = NULL;
+    if (r->stopped) {
+        conf_free(c);
+        refuse(r, q, "the daemon is ending");
+    } else {
+        carry_out(r, c, names, q);
+    }
+    own_names_free(names);
+    next(r);
 }
 
 void reload_on_moved(struct reload *r, const struct mail_moved *m)
@@ -424,6 +489,11 @@ void reload_on_watch(struct reload *r)
     watch_take(r->watch, io_now());
 }
 
+int reload_names_fd(const struct reload *r)
+{
+    return r->names ? own_names_fd(r->names) : -1;
+}
+
 int reload_step(struct reload *r)
 {
     struct tick now = io_now(), due;
@@ -436,10 +506,13 @@ int reload_step(struct reload *r)
     }
     if (!r->stopped && watch_changed(r->watch, now))
         reload_now(r, "file", NULL, NULL);
-    due = watch_due(r->watch);
+    go_on(r, now);
+    due = r->coming ? r->names_until : TICK_NEVER;
+    if (!r->stopped)
+        due = tick_min(due, watch_due(r->watch));
     if (retry)
         return RETRY_MS;
-    if (r->stopped || due.us == UINT64_MAX)
+    if (due.us == TICK_NEVER.us)
         return -1;
     return (int)((tick_max(due, now).us - now.us + 999) / 1000);
 }
@@ -454,6 +527,7 @@ void reload_stop(struct reload *r)
 {
     r->held = false;
     r->stopped = true;
+    go_on(r, io_now());
     next(r);
 }
 
@@ -461,11 +535,15 @@ void reload_stop(struct reload *r)
 
 static int first_edition(struct reload *r)
 {
-    const struct edition_params ep = {r->roster, r->secrets, r->sh->n_workers, 0, r->sh->elder};
+    struct own_names *names = own_names_new();
+    struct edition_params ep = params_of(r, names);
     struct edition *e = NULL;
     struct conf_diff d;
-    int k = edition_new(&e, &d, r->conf, &ep);
+    int k;
 
+    ep.elder = r->sh->elder;
+    k = names ? edition_new(&e, &d, r->conf, &ep) : err_here(-ENOMEM);
+    own_names_free(names);
     if (k)
         return k;
     snprintf(r->last.cause, sizeof r->last.cause, "start");
@@ -524,6 +602,8 @@ struct reload *reload_free(struct reload *r)
         request_free(q);
     }
     request_free(r->now);
+    own_names_free(r->names);
+    conf_free(r->coming);
     edition_free(r->edition);
     roster_free(r->roster);
     secrets_free(r->secrets);
@@ -557,7 +637,7 @@ const struct reload_result *reload_last(const struct reload *r)
 
 bool reload_busy(const struct reload *r)
 {
-    return r->edition;
+    return r->edition || r->coming;
 }
 
 unsigned reload_overrides(const struct reload *r, const struct reload_override **v)

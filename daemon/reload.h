@@ -59,7 +59,7 @@ void reload_set(struct reload *r, const char *profile, const char *key, const ch
 const char *reload_file(const struct reload *r);
 const struct conf *reload_conf(const struct reload *r);             /* what runs, overrides included */
 const struct reload_result *reload_last(const struct reload *r);    /* never NULL */
-bool reload_busy(const struct reload *r);                           /* a change is on its way to the workers */
+bool reload_busy(const struct reload *r);                           /* a change is on its way */
 unsigned reload_overrides(const struct reload *r, const struct reload_override **v);
 struct roster *reload_roster(const struct reload *r);               /* the tunnels there are (roster.h) */
 
@@ -67,11 +67,12 @@ struct roster *reload_roster(const struct reload *r);               /* the tunne
 struct mail_moved;
 struct mail_gone;
 int reload_watch_fd(const struct reload *r);  /* readable: files have changed; -1: not watching */
+int reload_names_fd(const struct reload *r);  /* readable: reload_step(); -1: nothing is awaited */
 void reload_on_watch(struct reload *r);
 void reload_on_moved(struct reload *r, const struct mail_moved *m);
 void reload_on_gone(struct reload *r, const struct mail_gone *m);
-/* What is due by the clock: files that have settled, letters that found no room. Milliseconds until the next call, or
- * -1: none needed. */
+/* What is due: files that have settled, letters that found no room, names that were asked for. Milliseconds until the next
+ * call, or -1: none needed. */
 int reload_step(struct reload *r);
 void reload_hold(struct reload *r, bool on);  /* what is asked for waits meanwhile */
 void reload_stop(struct reload *r);           /* the process ends: no more changes; open callbacks learn so */

@@ -335,23 +335,34 @@ enum {
     FAR_BEHIND = 1 << 30,
 };
 
-/* Tells who speaks in a conversation that we know nothing of just that: by a WINS whose una lies before everything that can
- * ever have been acknowledged. Our own client understands (SESSION_LOST_STATE); another ignores it. It is smaller than what
- * it answers, and their number is bounded. */
-static void disown(struct tunnel *t, const struct arrival *a)
+/* Says by one datagram that we know nothing of conversation conv: a WINS whose una lies far before next, up to which its
+ * peer may have been acknowledged. Our own client understands (SESSION_LOST_STATE); another ignores it. True: it left. */
+static bool say_unknown(struct tunnel *t, const struct tunnel_way *way, struct cipher *c, uint32_t conv, uint32_t next)
 {
     struct worker *w = t->w;
-    struct cipher *c = a->key->cipher;
     uint8_t mem[ARQ_HEADER + 64];
     struct packet_batch one = {.mem = mem};
     struct wr out = wr_to(mem + cipher_head(c), ARQ_HEADER);
     const struct arq_seg s = {
-        .conv = a->conv,
+        .conv = conv,
         .cmd = ARQ_SEG_WINS,
         .wnd = (uint16_t)MIN(t->conf->rcvwnd, (uint32_t)UINT16_MAX),
         .ts = tick_ms(w->now),
-        .una = (a->info->opens ? a->info->sn : 0) - FAR_BEHIND,
+        .una = next - FAR_BEHIND,
     };
+    int err;
+
+    arq_seg_put(&out, &s);
+    packet_batch_add(&one, (size_t)cipher_head(c) + ARQ_HEADER + cipher_tail(c), NULL);
+    packet_batch_seal(&one, c, &w->nonce);
+    return tunnel_send_run(t, way, mem, one.used, one.used, &err);
+}
+
+/* Tells who speaks in a conversation that we know nothing of just that. It is smaller than what it answers, and their number
+ * is bounded. */
+static void disown(struct tunnel *t, const struct arrival *a)
+{
+    struct worker *w = t->w;
     struct net_gso gso = {0};
     struct faketcp_numbers numbers = a->heard;
     const struct tunnel_way way = {
@@ -361,16 +372,20 @@ static void disown(struct tunnel *t, const struct arrival *a)
         .numbers = a->sock->kind == SRC_RAW ? &numbers : NULL,
         .gso = &gso,
     };
-    int err;
 
     if (w->frozen || tick_since_us(t->disowned, w->now) >= DISOWN_US * DISOWN_BURST)
         return; /* frozen: it may be another process's */
     t->disowned = tick_add_us(tick_max(t->disowned, w->now), DISOWN_US);
-    arq_seg_put(&out, &s);
-    packet_batch_add(&one, (size_t)cipher_head(c) + ARQ_HEADER + cipher_tail(c), NULL);
-    packet_batch_seal(&one, c, &w->nonce);
-    if (tunnel_send_run(t, &way, mem, one.used, one.used, &err))
+    if (say_unknown(t, &way, a->key->cipher, a->conv, a->info->opens ? a->info->sn : 0))
         stat_add(&t->stats->disowned, 1);
+}
+
+void server_disown(struct peer *p)
+{
+    const struct tunnel_way way = tunnel_way_of(p);
+
+    if (smux_peer_is_ours(session_smux(p->session)))
+        say_unknown(p->tunnel, &way, p->key->cipher, session_conv(p->session), session_rcv_next(p->session));
 }
 
 /* New sessions come to where the profile listens now, under keys it has now. */

@@ -7,10 +7,10 @@
 #include "daemon/faketcp_sock.h"
 #include "daemon/log.h"
 #include "daemon/net.h"
+#include "daemon/own_names.h"
 #include "daemon/steer.h"
 
 #include <arpa/inet.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,29 +23,15 @@ static const struct addr_text *address(const struct conf_profile *c)
     return c->role == CONF_SERVER ? &c->listen : &c->localaddr;
 }
 
-/* Names are those of this machine, as in localhost:12948: few, and asked for at the start, so this may wait for an answer.
- * IPv4 is preferred, as by kcptun. 0, -errno. */
-static int resolve_own(struct sockaddr_any *a, const struct conf_profile *c, uint16_t port)
+/* 0, -errno. */
+static int resolve_own(struct sockaddr_any *a, const struct sockets_params *p, uint16_t port)
 {
-    const struct addrinfo wanted = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-    const char *host = address(c)->host;
-    struct addrinfo *found = NULL, *i;
-    char ip[INET6_ADDRSTRLEN] = "";
-    int r;
+    const char *host = address(p->conf)->host, *why;
+    int r = own_names_find(p->names, host, port, a, &why);
 
-    if (!net_bytes_in_name(host, port, a))
-        return 0;
-    r = getaddrinfo(host, NULL, &wanted, &found);
-    for (i = found; i && i->ai_family != AF_INET; i = i->ai_next)
-        ;
-    i = i ? i : found;
-    if (!r)
-        r = getnameinfo(i->ai_addr, i->ai_addrlen, ip, sizeof ip, NULL, 0, NI_NUMERICHOST);
-    if (found)
-        freeaddrinfo(found);
-    if (!r && !net_bytes_in_name(ip, port, a))
-        return 0;
-    return err_say(-EINVAL, "%s: not an address, nor a name of one: %s", host, gai_strerror(r));
+    if (r != OWN_NAMES_NONE)
+        return r ? err_pass(r) : 0;
+    return err_say(-EINVAL, "%s: not an address, nor a name of one: %s", host, why);
 }
 
 /* ---- server ---- */
@@ -83,7 +69,7 @@ static int open_port(struct sockets *s, const struct sockets_params *sp, unsigne
     struct net_udp_params p = {.reuseport = true, .pktinfo = true, .sockbuf = c->sockbuf, .dscp = (uint8_t)c->dscp};
     int r;
 
-    r = resolve_own(&p.bind, c, port);
+    r = resolve_own(&p.bind, sp, port);
     if (r)
         return err_pass(r);
     p.family = p.bind.sa.sa_family;
@@ -184,10 +170,11 @@ static int open_listeners(struct sockets *s, const struct sockaddr_any *bind)
 }
 
 /* All or nothing, but UDP is served in any case. */
-static void open_fake_tcp(struct sockets *s, const struct conf_profile *c)
+static void open_fake_tcp(struct sockets *s, const struct sockets_params *p)
 {
+    const struct conf_profile *c = p->conf;
     struct sockaddr_any bind;
-    int r = resolve_own(&bind, c, 0);
+    int r = resolve_own(&bind, p, 0);
 
     for (unsigned family = 0; family < SOCKETS_RAWS && !r; family++)
         r = open_raws(s, c, family, &bind);
@@ -212,7 +199,7 @@ static int open_server(struct sockets *s, const struct sockets_params *p)
     for (unsigned i = 0; i < s->n_ports && !r; i++)
         r = open_port(s, p, i);
     if (!r && s->tcp)
-        open_fake_tcp(s, p->conf);
+        open_fake_tcp(s, p);
     if (!r)
         log_steering(s, p->conf->name);
     return r;
@@ -228,11 +215,18 @@ static int listen_client(struct sockets *s)
     return fd < 0 ? err_pass(fd) : 0;
 }
 
-static int open_client(struct sockets *s)
+static int find_client(struct sockets *s, const struct sockets_params *p)
+{
+    return s->at.path ? 0 : resolve_own(&s->own, p, s->at.port_min);
+}
+
+static int open_client(struct sockets *s, const struct sockets_params *p)
 {
     unsigned tries = 0;
-    int r;
+    int r = find_client(s, p);
 
+    if (r)
+        return err_pass(r);
     do
         r = listen_client(s);
     while (net_bind_again(r, &tries));
@@ -240,11 +234,11 @@ static int open_client(struct sockets *s)
 }
 
 /* Like one whose worker has closed it. */
-static int leave_closed(struct sockets *s)
+static int leave_closed(struct sockets *s, const struct sockets_params *p)
 {
     s->adopted[0] = true;
     atomic_init(&s->closed, true);
-    return 0;
+    return find_client(s, p);
 }
 
 /* ---- both ---- */
@@ -258,10 +252,13 @@ static int copy_address(struct addr_text *to, const struct addr_text *from)
 }
 
 /* Sockets that were somebody else's, as if they had been opened for this configuration. */
-static void tune(const struct sockets *s, const struct conf_profile *c)
+static void take_over(struct sockets *s, const struct conf_profile *c)
 {
     for (unsigned i = 0; !s->stream && i < s->n_ports * s->n_workers; i++)
         net_udp_tune(s->fds[i], c->sockbuf, (uint8_t)c->dscp);
+    s->own.len = sizeof s->own.in6;
+    if (s->stream && !s->at.path && getsockname(s->fds[0], &s->own.sa, &s->own.len))
+        s->own.len = 0;
 }
 
 /* The old process's, or new ones. 0, -errno. */
@@ -270,12 +267,12 @@ static int take_or_open(struct sockets *s, const struct sockets_params *p)
     int r = elder_take_sockets(p->elder, s, p->tunnel);
 
     if (r == ELDER_HAS_NONE)
-        return s->stream ? open_client(s) : open_server(s, p);
+        return s->stream ? open_client(s, p) : open_server(s, p);
     if (r)
         return err_pass(r);
-    tune(s, p->conf);
+    take_over(s, p->conf);
     if (s->tcp)
-        open_fake_tcp(s, p->conf); /* not the old process's: it needs its own for its sessions */
+        open_fake_tcp(s, p); /* not the old process's: it needs its own for its sessions */
     return 0;
 }
 
@@ -311,10 +308,8 @@ int sockets_open(struct sockets **sp, const struct sockets_params *p)
     for (unsigned i = 0; i < n; i++)
         s->fds[i] = -1;
     r = copy_address(&s->at, a);
-    if (!r && !server && !s->at.path)
-        r = resolve_own(&s->own, p->conf, s->at.port_min);
     if (!r)
-        r = s->stream && p->closed ? leave_closed(s) : take_or_open(s, p);
+        r = s->stream && p->closed ? leave_closed(s, p) : take_or_open(s, p);
     if (r) {
         sockets_put(s);
         return say_whose(p->conf, r);

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 struct elder;
+struct own_names;
 struct steer;
 
 struct sockets {                  /* immutable but for refs, next, adopted and handed */
@@ -42,6 +43,7 @@ struct sockets_params {
     bool closed;                  /* client: it listens later perhaps, by sockets_reopen() */
     const struct sockets *held;   /* what the same tunnel has open: its ports are not in our way */
     struct elder *elder;          /* may have them; NULL: nobody has */
+    struct own_names *names;      /* where the address of a name is looked for */
 };
 /* 0, -errno: err_text() says which. The first references are the caller's. */
 int sockets_open(struct sockets **sp, const struct sockets_params *p);

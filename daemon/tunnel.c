@@ -456,18 +456,23 @@ unsigned tunnel_send_run(struct tunnel *t, const struct tunnel_way *way, const u
                         way->gso, err);
 }
 
+struct tunnel_way tunnel_way_of(struct peer *p)
+{
+    return (struct tunnel_way){
+        .fd = p->sock->fd,
+        .to = &p->remote,
+        .from = &p->local,
+        .connected = p->sock->kind == SRC_PEER,
+        .numbers = p->fake || p->sock->kind == SRC_RAW ? &p->numbers : NULL,
+        .gso = &p->gso,
+    };
+}
+
 void tunnel_send(struct tunnel *t, const struct packet_batch *b)
 {
     for (unsigned i = 0, n; i < b->n; i += n) {
         struct peer *p = b->v[i].to;
-        struct tunnel_way way = {
-            .fd = p->sock->fd,
-            .to = &p->remote,
-            .from = &p->local,
-            .connected = p->sock->kind == SRC_PEER,
-            .numbers = p->fake || p->sock->kind == SRC_RAW ? &p->numbers : NULL,
-            .gso = &p->gso,
-        };
+        const struct tunnel_way way = tunnel_way_of(p);
         size_t bytes, done = 0;
         unsigned sent;
         int err;
@@ -580,6 +585,8 @@ void peer_close(struct peer *p, const char *why)
     if (!t->client)
         smux_leave(session_smux(p->session)); /* so that the client need not find out */
     say_last(p);
+    if (!t->client && !session_is_drained(p->session))
+        server_disown(p);
     worker_cancel(w, &p->timer);
     list_del(&p->dirty);
     if (!t->client)

@@ -90,6 +90,7 @@ struct tunnel_way {
     struct faketcp_numbers *numbers; /* NULL: UDP */
     struct net_gso *gso;
 };
+struct tunnel_way tunnel_way_of(struct peer *p);        /* to the other end of p; valid as long as p and its sock are */
 unsigned tunnel_send_run(struct tunnel *t, const struct tunnel_way *way, const uint8_t *data, size_t len, size_t seg,
                          int *err);
 /* Sends sealed datagrams v[0..n) of a batch, whose `to` is a struct peer. */

@@ -3,6 +3,7 @@
 
 #include "core/base/err.h"
 #include "daemon/ctl.h"
+#include "daemon/elder.h"
 #include "daemon/log.h"
 #include "daemon/metrics.h"
 #include "daemon/plan.h"
@@ -350,6 +351,27 @@ static void tell_counters(struct upgrade *u, const char *profile, const struct s
                      NULL, 0);
 }
 
+static void tell_work(struct upgrade *u, unsigned worker)
+{
+    uint8_t body[WORKER_COUNTS * (1 + STATS_NAME_MAX + sizeof(uint64_t))];
+    const struct worker_stats *before = elder_work(u->p.sh->elder, worker);
+    struct upgrade_msg m = {.type = UPGRADE_WORK, .b = worker};
+    struct wr w = wr_to(body, sizeof body);
+    struct worker_stats sum = {0};
+
+    worker_stats_sum(&sum, worker_stats(u->p.sh->workers[worker]));
+    if (before)
+        worker_stats_sum(&sum, before);
+    for (size_t i = 0; i < WORKER_COUNTS; i++) {
+        char name[STATS_NAME_MAX];
+
+        worker_count_name(i, name);
+        upgrade_counter_put(&w, name, *worker_count_at(&sum, i));
+    }
+    m.body = bytes_of(body, (size_t)(w.p - body));
+    upgrade_send(u, &m, NULL, 0);
+}
+
 /* FNV-1a over the numbers; never 0. */
 static uint64_t digest(const struct stats *s)
 {
@@ -393,6 +415,8 @@ void upgrade_tell_counters(struct upgrade *u)
         tell_counters(u, e->conf->name, &s);
     }
     tell_counters(u, "", &total);
+    for (unsigned i = 0; i < u->p.sh->n_workers; i++)
+        tell_work(u, i);
 }
 
 void upgrade_tell_state(struct upgrade *u, struct tick now)

@@ -46,6 +46,7 @@ enum upgrade_type {
     UPGRADE_RUN,                  /* a: set; b: UDP port; c: bytes of a datagram; d: tunnel; body: from, to, datagrams */
     /* From the elder, behind the others so that these keep their numbers: */
     UPGRADE_DRAINED,              /* text: a profile that takes nothing new, by command */
+    UPGRADE_WORK,                 /* b: worker; body: upgrade_counter of it, and of those of that number before it */
 };
 
 #define UPGRADE_STATE_OVER UINT64_MAX

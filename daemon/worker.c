@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENTS = 64, LETTERS = 512, SMALL_BUF = 240, AGE_MS = 2000, OVERSLEPT_US = 10000 };
+enum { EVENTS = 64, LETTERS = 512, SMALL_BUF = 240, AGE_MS = 2000, OVERSLEPT_US = 10000, SILENT_MS = 5000 };
 
 /* ---- services ---- */
 
@@ -309,6 +309,25 @@ static void on_stream(struct worker *w, const struct mail_stream *m)
         slot_refuse(m->fd);
 }
 
+/* The process ends. Who has streams is asked to say something: whoever is gone need not be waited for. */
+static void drain(struct worker *w, struct tick until)
+{
+    w->draining = true;
+    w->finish.on = false;
+    w->drain_until = until;
+    for (unsigned i = 0; i < w->n_tunnels; i++) {
+        if (!w->tunnels[i])
+            continue;
+        tunnel_drain(w->tunnels[i], true);
+        LIST_EACH(p, &w->tunnels[i]->peers.all, struct peer, all) {
+            if (list_empty(&p->relays))
+                continue;
+            session_greet(p->session);
+            worker_touch(w, p);
+        }
+    }
+}
+
 static void on_letter(struct worker *w, enum mail_type type, struct bytes rec)
 {
     switch (type) {
@@ -325,12 +344,7 @@ static void on_letter(struct worker *w, enum mail_type type, struct bytes rec)
         on_edition(w, ((const struct mail_edition *)(const void *)rec.p)->edition);
         break;
     case MAIL_DRAIN:
-        w->draining = true;
-        w->finish.on = false;
-        w->drain_until = ((const struct mail_drain *)(const void *)rec.p)->until;
-        for (unsigned i = 0; i < w->n_tunnels; i++)
-            if (w->tunnels[i])
-                tunnel_drain(w->tunnels[i], true);
+        drain(w, ((const struct mail_drain *)(const void *)rec.p)->until);
         break;
     case MAIL_NETWORK:
         for (unsigned i = 0; i < w->n_tunnels; i++)
@@ -485,6 +499,18 @@ static int turn(struct worker *w, struct tick until)
     return 0;
 }
 
+/* Nothing of it can reach anybody any more: all was said, or the other end has not answered for so long that it is gone. An
+ * end that stops for a shorter time is waited for. */
+static bool is_over(const struct peer *p, struct tick now)
+{
+    struct session_info i;
+
+    if (!session_is_doubtful(p->session, now))
+        return list_empty(&p->relays) && session_is_drained(p->session);
+    session_info(p->session, &i, now);
+    return i.heard_ms >= SILENT_MS && !relay_owes(p);
+}
+
 static bool drained(struct worker *w)
 {
     if (!w->draining)
@@ -495,13 +521,11 @@ static bool drained(struct worker *w)
         return false;
     if (w->finish.on)
         return finish_is_over(w);
-    if (w->n_relays)
-        return false;
     for (unsigned i = 0; i < w->n_tunnels; i++) {
         if (!w->tunnels[i])
             continue;
         LIST_EACH(p, &w->tunnels[i]->peers.all, struct peer, all) {
-            if (!session_is_drained(p->session))
+            if (!is_over(p, w->now))
                 return false;
         }
     }

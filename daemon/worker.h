@@ -13,6 +13,7 @@
 #include "daemon/mail.h"
 #include "daemon/rest.h"
 #include "daemon/resolve.h"
+#include "daemon/worker_stats.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -61,13 +62,6 @@ enum src_kind {                   /* io_src.kind: what owns a descriptor */
 struct timer {                    /* embedded in its owner; zeroed but for fire: not armed */
     struct wheel_timer t;
     void (*fire)(struct timer *);
-};
-
-struct worker_stats {             /* written by the worker at the end of a turn, read by anyone (stat_read()) */
-    uint64_t turns;               /* so far */
-    uint64_t ended;               /* 1: there will be no more, its thread ends */
-    uint64_t buffer_bytes, sessions, connections, descriptors;
-    struct histogram turn;        /* how long turns with something to do took */
 };
 
 struct forward {                  /* datagrams for the elder that lie one behind the other (forward.h) */

@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 SEGMENT = struct.Struct("<IBBHIIII")
@@ -52,6 +52,7 @@ class Tap:
         self.family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.to = (host, to)
         self.passed: list[Passed] = []
+        self.lets: Callable[[bool, bytes], bool] = lambda up, data: True  # else it is lost
         self.near = _udp(self.family)
         self.near.bind((host, 0))
         self.port: int = self.near.getsockname()[1]
@@ -73,6 +74,8 @@ class Tap:
         except OSError:
             return
         self.passed.append(Passed(time.monotonic(), s is self.near, data, tos))
+        if not self.lets(s is self.near, data):
+            return
         try:
             if s is not self.near:
                 self.near.sendto(data, back)

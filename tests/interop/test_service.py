@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -202,18 +203,67 @@ class Manager:
 
 @contextmanager
 def managed(
-    build: Path, directory: Path, sections: dict[str, dict[str, Any]], watchdog_s: float = 0
+    build: Path,
+    directory: Path,
+    sections: dict[str, dict[str, Any]],
+    watchdog_s: float = 0,
+    via: tuple[str, ...] = (),
 ) -> Iterator[tuple[peers.Daemon, Manager]]:
     manager = Manager(directory / "notify")
     env = {"NOTIFY_SOCKET": str(manager.path)}
     if watchdog_s:
         env["WATCHDOG_USEC"] = str(int(watchdog_s * 1e6))
     words = [f"{name}={value}" for name, value in env.items()]
-    daemon = peers.Daemon(build, directory, "both", sections, via=("env", *words), wait=False)
+    via = ("env", *words, *via)
+    daemon = peers.Daemon(build, directory, "both", sections, via=via, wait=False)
     try:
         yield daemon, manager
     finally:
         daemon.discard()
+
+
+@contextmanager
+def deaf_name_server(directory: Path) -> Iterator[tuple[str, ...]]:
+    """What the command runs asks a name server that takes questions and never answers."""
+    if os.geteuid() or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+        pytest.skip("mount namespaces are not allowed here")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
+        address = f"127.53.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
+        deaf.bind((address, 53))
+        conf = directory / "resolv.conf"
+        conf.write_text(f"nameserver {address}\n")
+        script = f'mount --bind {conf} /etc/resolv.conf && exec "$@"'
+        yield ("unshare", "--mount", "sh", "-c", script, "sh")
+
+
+def test_a_reload_waits_for_names_alone(build: Path, tmp_path: Path) -> None:
+    """Name servers that do not answer hold up the change that needs them, for some seconds, and
+    nothing else: not the watchdog, not other questions, not the end."""
+    with apps.Service(apps.echo) as target, deaf_name_server(tmp_path) as via:
+        sections, port = one_pair(target.address)
+        with (
+            managed(build, tmp_path, sections, watchdog_s=2, via=via) as (daemon, manager),
+            ThreadPoolExecutor(2) as pool,
+        ):
+            manager.wait("READY=1")
+            named = {"localaddr": f"nobody.example:{peers.free_port()}"}
+            with_name = {**daemon.sections, "client d": {**sections["client c"], **named}}
+            daemon.conf_path.write_text(peers.ini(with_name))
+            pending = pool.submit(daemon.ctl, "reload")
+            signs = 0
+            while not pending.done():
+                signs += manager.listen(0.2).count("WATCHDOG=1")
+                daemon.request("status")
+            assert signs, "the watchdog was not told meanwhile"
+            assert pending.result().returncode == 1
+            assert "name servers do not answer in time" in pending.result().stderr
+            with apps.connect(port, 20) as s:
+                apps.ask(s)
+            pending = pool.submit(daemon.ctl, "reload")
+            manager.listen(0.5)
+            daemon.signal(signal.SIGTERM)
+            assert daemon.wait(20) == 0
+            assert pending.result().returncode != 0
 
 
 def test_notes_to_the_service_manager(build: Path, tmp_path: Path) -> None:

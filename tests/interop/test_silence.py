@@ -7,11 +7,13 @@ import signal
 import socket
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import apps
 import peers
 import pytest
+import tap
 
 LONG = 60  # peertimeout of one who must wait
 
@@ -305,3 +307,29 @@ def test_nobody_answers(build: Path, tmp_path: Path, scale: float) -> None:
     assert client.counters("t")["DialErrors"] == 1
     client.stop()
     deaf.socket.close()
+
+
+def test_kick_at_a_server(build: Path, tmp_path: Path) -> None:
+    """The client of an idle session learns of it at once, even if what the session itself had to
+    say is lost."""
+    port, server_port = peers.free_port(), peers.free_port()
+    opt = peers.Options(
+        crypt="null", datashard=0, parityshard=0, more={"peertimeout": 600, "keepalive": 29}
+    )
+    with apps.Service(apps.echo) as target, tap.Tap(server_port) as way, ExitStack() as stack:
+        far = {"listen": f"127.0.0.1:{server_port}", "target": target.address}
+        near = {"localaddr": f"127.0.0.1:{port}", "remoteaddr": f"127.0.0.1:{way.port}"}
+        server = peers.start_ours("server", build, tmp_path, opt, **far)
+        stack.callback(server.discard)
+        client = peers.start_ours("client", build, tmp_path, opt, **near)
+        stack.callback(client.discard)
+        with apps.connect(port, 60) as s:
+            apps.ask(s)
+            server.wait_acknowledged()
+            client.wait_acknowledged()
+            way.lets = lambda up, data: up or not any(tap.segments(data))
+            (session,) = server.request("sessions")["sessions"]
+            assert server.ctl("kick", session["id"]).returncode == 0
+            with pytest.raises(ConnectionResetError):
+                s.recv(1)
+        assert client.counters("t")["DeadPeers"] == 1

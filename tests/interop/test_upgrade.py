@@ -97,6 +97,14 @@ def scrape(path: Path) -> prom.Scrape:
     return prom.parse(body.decode())
 
 
+def assert_grown(before: prom.Scrape, after: prom.Scrape, name: str) -> None:
+    """Every sample of that name is still there, and no smaller."""
+    keys = [key for key in before.samples if key[0] == name]
+    assert keys
+    for key in keys:
+        assert after.samples[key] >= before.samples[key], key
+
+
 class Talker:
     """A stream that is asked and answered all the time, and checks every byte."""
 
@@ -146,7 +154,8 @@ def test_under_load(build: Path, tmp_path: Path, io: str, workers: int) -> None:
         more, bulk_port = one_pair(bulk.address)
         for title, keys in more.items():
             sections[title + "2"] = keys
-        sections["global"] = {"io": io, "workers": workers}
+        metrics = tmp_path / "metrics.sock"
+        sections["global"] = {"io": io, "workers": workers, "metrics": metrics}
         daemon = stack.enter_context(service(build, tmp_path, "both", sections))
         talkers = []
         for i in range(3):
@@ -157,11 +166,13 @@ def test_under_load(build: Path, tmp_path: Path, io: str, workers: int) -> None:
                 target=apps.exchange, args=(bulk_port, 6 << 20, 6 << 20, i), daemon=True
             )
             job.start()
-            before = daemon.counters()
+            before, turns = daemon.counters(), scrape(metrics)
             daemon.upgrade()
-            after = daemon.counters()
+            after, more_turns = daemon.counters(), scrape(metrics)
             for name in ("BytesSent", "BytesReceived", "InPkts", "StreamsOpened", "ActiveOpens"):
                 assert after[name] >= before[name], (name, before[name], after[name])
+            for family in ("turn_seconds_bucket", "turn_seconds_sum", "turns_total"):
+                assert_grown(turns, more_turns, f"kcptund_worker_{family}")
             for talker in talkers:
                 talker.wait_rounds(3)
             job.join(pace.limit(60))

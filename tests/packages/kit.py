@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
-import signal
-import socket
 import subprocess
-import time
 from pathlib import Path
+
+import apps
+import peers
 
 TREE = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120  # these tests come behind all others
@@ -91,81 +90,24 @@ class Root:
         return found
 
 
-class Started:
-    """A program that is stopped, and must end well, when the block ends."""
-
-    def __init__(self, argv: list[str], **more: object) -> None:
-        self.process = subprocess.Popen(argv, **more)
-
-    def __enter__(self) -> Started:
-        return self
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
-
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.stop()
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """Above those that tests/interop take, and below what the kernel draws from."""
-    while True:
-        port = random.randrange(30000, 32768)
-        with socket.socket(socket.AF_INET, kind) as s:
-            try:
-                s.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
-
-
-def profiles(target: int, key: str) -> tuple[str, int]:
+def profiles(target: str, key: str) -> tuple[str, int]:
     """A server and its client, as text of a configuration; the port of the client."""
-    udp, local = free_port(socket.SOCK_DGRAM), free_port()
-    text = (
-        f'\n[server there]\nkey = "{key}"\n'
-        f"listen = 127.0.0.1:{udp}\ntarget = 127.0.0.1:{target}\n"
-        f'\n[client here]\nkey = "{key}"\n'
-        f"localaddr = 127.0.0.1:{local}\nremoteaddr = 127.0.0.1:{udp}\n"
-    )
-    return text, local
+    udp, local = peers.free_port(), peers.free_port()
+    here = {"localaddr": f"127.0.0.1:{local}", "remoteaddr": f"127.0.0.1:{udp}"}
+    there = {"listen": f"127.0.0.1:{udp}", "target": target}
+    ends = {"server there": there, "client here": here}
+    return "\n" + peers.ini({end: {"key": f'"{key}"', **ends[end]} for end in ends}), local
 
 
-def connect(port: int, seconds: float = PATIENCE_S) -> socket.socket:
-    """Waits for whoever is to listen there."""
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
-        except ConnectionRefusedError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.1)
+def takes_connections(port: int) -> bool:
+    try:
+        apps.connect(port, PATIENCE_S).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
-def passes_data(port: int, size: int = 4 << 20) -> None:
-    """What goes in comes back, through a target that echoes."""
-    sent, got = os.urandom(size), bytearray()
-    with connect(port) as s:
-        s.setblocking(False)
-        view, until = memoryview(sent), time.monotonic() + 2 * PATIENCE_S
-        while len(got) < size:
-            assert time.monotonic() < until, f"{len(got)} of {size} bytes came back"
-            try:
-                if view:
-                    view = view[s.send(view[:65536]) :]
-            except BlockingIOError:
-                pass
-            try:
-                part = s.recv(65536)
-                assert part, f"end after {len(got)} bytes"
-                got += part
-            except BlockingIOError:
-                time.sleep(0.0005)
-    assert got == sent
+def passes_data(port: int) -> None:
+    """Both ways at once, through a duplex target."""
+    peers.wait_for("a client that listens", lambda: takes_connections(port), PATIENCE_S, 0.1)
+    apps.exchange(port, 4 << 20, 4 << 20, 5, PATIENCE_S)

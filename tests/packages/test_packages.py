@@ -8,32 +8,36 @@ import os
 import re
 import shlex
 import shutil
-import socketserver
+import signal
 import subprocess
-import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import apps
+import peers
 import pytest
-from kit import TREE, Root, Started, build, passes_data, profiles
+from kit import PATIENCE_S, TREE, Root, build, passes_data, profiles
 
 CONF = "etc/kcptun.ini"
 
 
 @pytest.fixture(scope="module")
-def echo() -> Iterator[int]:
-    class Echo(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            while part := self.request.recv(65536):
-                self.request.sendall(part)
+def target() -> Iterator[str]:
+    with apps.Service(apps.duplex) as service:
+        yield service.address
 
-    class Server(socketserver.ThreadingTCPServer):
-        daemon_threads = True
 
-    with Server(("127.0.0.1", 0), Echo) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address[1]
-        server.shutdown()
+@contextmanager
+def started(argv: list[str], directory: Path) -> Iterator[peers.Process]:
+    process = peers.Process("kcptund", argv, directory / "kcptund.log")
+    try:
+        yield process
+    except BaseException:
+        print(process.tail())
+        raise
+    finally:
+        process.kill()
 
 
 def service_command(unit: Path) -> list[str]:
@@ -103,7 +107,7 @@ def test_the_same_commit_gives_the_same_packages(debs: dict[str, Path], out: Pat
 
 
 def test_deb_from_installation_to_purge(
-    debs: dict[str, Path], debian: Root, echo: int, tmp_path: Path
+    debs: dict[str, Path], debian: Root, target: str, tmp_path: Path
 ) -> None:
     before = debian.files("kcptun")
     debian.run("apt-get", "update")
@@ -111,17 +115,17 @@ def test_deb_from_installation_to_purge(
     assert owner(debian, "/etc/kcptun.ini") == "root:kcptun 640"
     assert "OK" in debian.run("kcptund", "-t").stdout
 
-    text, local = profiles(echo, "correct horse")
+    text, local = profiles(target, "correct horse")
     conf = debian.path / CONF
     conf.write_text(conf.read_text() + text)  # as an administrator would: owner and mode stay
     debian.run("install", "-d", "-o", "kcptun", "-g", "kcptun", "/run/kcptun")
     command = service_command(debian.path / "usr/lib/systemd/system/kcptund.service")
     as_service = ["setpriv", "--reuid=kcptun", "--regid=kcptun", "--init-groups", *command]
-    with Started(debian.command(*as_service)) as service:
+    with started(debian.command(*as_service), tmp_path) as service:
         passes_data(local)
         stats = debian.run("kcptunctl", "stats").stdout
         assert "there" in stats and "here" in stats, stats
-        assert service.process.poll() is None
+        assert service.running()
 
     upgraded = newer(debs["kcptund"], tmp_path)
     debian.run("dpkg", "--force-depends", "-r", "kcptund-compat")
@@ -215,7 +219,7 @@ def test_library_exports_its_interface_alone(debs: dict[str, Path], tmp_path: Pa
 # ---- the rpm: built to prove the spec, its payload unpacked and run ----
 
 
-def test_rpm_payload_runs(rpms: dict[str, Path], echo: int, tmp_path: Path) -> None:
+def test_rpm_payload_runs(rpms: dict[str, Path], target: str, tmp_path: Path) -> None:
     assert {"kcptund", "kcptund-compat", "libikcp", "libikcp-devel"} == set(rpms)
     for rpm in (rpms["kcptund"], rpms["kcptund-compat"]):
         payload = subprocess.run(["rpm2cpio", rpm], capture_output=True, check=True).stdout
@@ -223,11 +227,12 @@ def test_rpm_payload_runs(rpms: dict[str, Path], echo: int, tmp_path: Path) -> N
     assert (tmp_path / "usr/bin/kcptun-server").resolve() == (
         tmp_path / "usr/sbin/kcptund"
     ).resolve()
-    text, local = profiles(echo, "battery staple")
+    text, local = profiles(target, "battery staple")
     conf = tmp_path / CONF
     conf.write_text(conf.read_text().replace("/run/kcptun", str(tmp_path)) + text)
     program, *arguments = service_command(tmp_path / "usr/lib/systemd/system/kcptund.service")
     arguments = [a.replace("/etc/kcptun.ini", str(conf)) for a in arguments]
-    with Started([str(tmp_path / program.lstrip("/")), *arguments]) as service:
+    with started([str(tmp_path / program.lstrip("/")), *arguments], tmp_path) as service:
         passes_data(local)
-        assert service.stop() == 0
+        service.signal(signal.SIGTERM)
+        assert service.wait(PATIENCE_S) == 0

@@ -309,6 +309,43 @@ static void test_loopback(void **state)
     assert_false(net_addr_is_loopback(&(struct sockaddr_any){.len = 0}));
 }
 
+static void assert_control(int fd, const char *want)
+{
+    char control[16] = "";
+    socklen_t len = sizeof control;
+
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, control, &len), 0);
+    assert_string_equal(control, want);
+}
+
+/* A listener for all addresses learns with each connection whether it came from this machine. */
+static void test_accepted(void **state)
+{
+    struct sockaddr_any a = addr("0.0.0.0", 0), far = addr("192.0.2.1", 9), from = {.len = 0};
+    char standard[16] = "";
+    socklen_t len = sizeof standard;
+    int l = net_listen(&a, NULL), c, s;
+
+    (void)state;
+    assert_true(l >= 0);
+    assert_int_equal(getsockopt(l, IPPROTO_TCP, TCP_CONGESTION, standard, &len), 0);
+    a = name_of(l);
+    a.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    c = net_connect(&a, NULL);
+    fcntl(l, F_SETFL, 0);
+    s = accept(l, NULL, NULL);
+    assert_true(c >= 0 && s >= 0);
+    net_accepted(s, &far);
+    assert_control(s, standard);
+    assert_true(net_accepted_from(s, &from));
+    assert_true(net_addr_is_loopback(&from));
+    net_accepted(s, &from);
+    assert_control(s, "reno");
+    close(c);
+    close(s);
+    close(l);
+}
+
 static void test_tcp(void **state)
 {
     struct sockaddr_any a = addr("127.0.0.1", 0);
@@ -325,16 +362,11 @@ static void test_tcp(void **state)
     fcntl(l, F_SETFL, 0);
     s = accept(l, NULL, NULL);
     assert_true(s >= 0);
-    net_accepted(s);
     for (int fd = s, i = 0; i < 2; i++, fd = c) {
         assert_int_equal(option(fd, IPPROTO_TCP, TCP_NODELAY), yes);
         assert_int_equal(option(fd, SOL_SOCKET, SO_KEEPALIVE), yes);
-        char control[16] = "";
-        socklen_t len = sizeof control;
-
         assert_true(option(fd, IPPROTO_TCP, TCP_KEEPIDLE) <= 120);
-        assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, control, &len), 0);
-        assert_string_equal(control, "reno"); /* nothing that paces, between programs of one machine */
+        assert_control(fd, "reno"); /* nothing that paces, between programs of one machine; s has it from l */
     }
     for (size_t i = 0; i < LEN(v); i++, sum += v[i - 1].len)
         v[i] = bytes_of(big, i % 7 * 10);
@@ -610,14 +642,23 @@ static void test_small_mtu(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),           cmocka_unit_test(test_not_numeric),
-        cmocka_unit_test(test_equal_and_hash), cmocka_unit_test(test_hash_spreads),
-        cmocka_unit_test(test_udp_options),    cmocka_unit_test(test_udp_ports),
-        cmocka_unit_test(test_buffer_clamped), cmocka_unit_test(test_without_ipv6),
-        cmocka_unit_test(test_loopback),       cmocka_unit_test(test_tcp),
-        cmocka_unit_test(test_unix_paths),     cmocka_unit_test(test_send_runs),
-        cmocka_unit_test(test_send_refused),   cmocka_unit_test(test_send_errors),
-        cmocka_unit_test(test_dual_stack),     cmocka_unit_test(test_small_mtu),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_not_numeric),
+        cmocka_unit_test(test_equal_and_hash),
+        cmocka_unit_test(test_hash_spreads),
+        cmocka_unit_test(test_udp_options),
+        cmocka_unit_test(test_udp_ports),
+        cmocka_unit_test(test_buffer_clamped),
+        cmocka_unit_test(test_without_ipv6),
+        cmocka_unit_test(test_loopback),
+        cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_tcp),
+        cmocka_unit_test(test_unix_paths),
+        cmocka_unit_test(test_send_runs),
+        cmocka_unit_test(test_send_refused),
+        cmocka_unit_test(test_send_errors),
+        cmocka_unit_test(test_dual_stack),
+        cmocka_unit_test(test_small_mtu),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
