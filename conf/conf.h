@@ -86,7 +86,7 @@ struct conf {
     unsigned n_profiles;
 };
 
-enum { CONF_INVALID = 1 };        /* conf_errors() says what: "file:line: key: ..." */
+enum { CONF_INVALID = 1 };        /* struct conf_problems says what is wrong */
 
 struct conf_problem {
     char *text;                   /* "FILE:LINE: what; accepted: range" */

@@ -1,7 +1,6 @@
 /* conf/value_servers.c - the type of a list of UDP addresses, in the order in which they are preferred. */
 #include "conf/value.h"
 
-#include "conf/ini.h"
 #include "core/base/err.h"
 
 #include <inttypes.h>

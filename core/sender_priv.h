@@ -141,7 +141,7 @@ struct sender {
     struct pacer pacer;
     uint64_t cwnd, rate;          /* bytes; bytes a second */
     uint64_t most;                /* bytes this flush may still send */
-    uint64_t sent[2], sent_since; /* bytes in this and the last THIN_US */
+    uint64_t sent[2], sent_since; /* bytes in this and the last SENDER_THIN_US */
     uint64_t parity_until;        /* it goes on till then, though nothing looks lost ... */
     uint64_t cramped_until;       /* ... of which, because holes had closed the peer's window */
     double parity_share;          /* parity for each packet now */

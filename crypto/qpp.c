@@ -28,7 +28,7 @@ static const struct generation {
 struct qpp {
     struct qpp_state start;
     uint32_t count;
-    uint32_t inverse; /* ceil(2^32 / count), for mod_count() */
+    uint32_t inverse; /* ceil(2^32 / count), see pad_of() */
     uint8_t pads[][2][256]; /* a permutation and its inverse */
 };
 

@@ -3,7 +3,6 @@
 
 #include "daemon/log.h"
 #include "daemon/reload.h"
-#include "daemon/steer.h"
 
 #include <dirent.h>
 #include <errno.h>

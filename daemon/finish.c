@@ -6,7 +6,6 @@
 
 #include "core/base/err.h"
 #include "daemon/client.h"
-#include "daemon/log.h"
 #include "daemon/server.h"
 #include "daemon/upgrade_wire.h"
 

@@ -1,7 +1,7 @@
 /* daemon/io.h - the kernel as one worker sees it, in events. Filled in by io_uring.c and io_epoll.c; the worker loop is
  * written once. What is the same for both (opening sockets, UDP send, TCP write) lives in net.h.
  *
- * Lending: the memory of an event is the backend's, valid until the next io_wait() of that worker. */
+ * Lending: the memory of an event is the backend's, valid until the next wait() of that worker. */
 #ifndef DAEMON_IO_H
 #define DAEMON_IO_H
 
@@ -28,14 +28,14 @@ enum io_kind {
     IO_UDP = 1,                   /* a run of datagrams: data[0..len) in pieces of seg bytes, the last may be shorter */
     IO_UDP_ERROR,                 /* res: -errno of a receive; the socket goes on being read */
     IO_UDP_CUT,                   /* a run was truncated by the kernel and dropped; res: how many times */
-    IO_READ,                      /* bytes of a stream socket; len 0: end-of-file. One io_read() gives one of these */
+    IO_READ,                      /* bytes of a stream socket; len 0: end-of-file. One read() gives one of these */
     IO_READ_ERROR,                /* res: -errno */
-    IO_WRITABLE,                  /* after io_want_write(): room, or connected, or failed (ask SO_ERROR) */
+    IO_WRITABLE,                  /* after want_write(): room, or connected, or failed (ask SO_ERROR) */
     IO_ACCEPT,                    /* res: a new connected socket, nonblocking, close-on-exec, the receiver's; or -errno:
                                      once when the process runs out of descriptors, tried again by the backend. from: who
                                      connected, where that comes for nothing: see net_accepted_from() */
-    IO_READABLE,                  /* after io_watch(): the descriptor is readable (level: again after every wait) */
-    IO_GONE,                      /* after io_del(): the source is no longer used by the kernel nor by the backend */
+    IO_READABLE,                  /* after watch(): the descriptor is readable (level: again after every wait) */
+    IO_GONE,                      /* after del(): the source is no longer used by the kernel nor by the backend */
 };
 
 /* One descriptor under watch, embedded in its owner (zeroed, then fd and kind set), which keeps it until IO_GONE. */
@@ -61,7 +61,7 @@ struct io_event {
 };
 
 struct io_params {
-    unsigned max_events;          /* most io_wait() returns at once */
+    unsigned max_events;          /* most wait() returns at once */
 };
 
 /* The thread of the first wait() is the owner: from then on only it makes calls. Every request is for one source that was

@@ -19,7 +19,6 @@
 #include "daemon/watch.h"
 #include "daemon/watchdog.h"
 #include "daemon/worker.h"
-#include "fec/rs.h"
 
 #include <malloc.h>
 #include <poll.h>

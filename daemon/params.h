@@ -5,7 +5,6 @@
 #include "conf/conf.h"
 #include "core/session.h"
 #include "crypto/cipher.h"
-#include "crypto/qpp.h"
 
 /* Everything but conv, pool and stats. */
 struct session_params params_session(const struct conf_profile *c, const struct cipher *cipher);

@@ -4,7 +4,6 @@
 #include "crypto/qpp.h"
 #include "daemon/event.h"
 #include "daemon/log.h"
-#include "daemon/server.h"
 #include "daemon/slot.h"
 
 #include <errno.h>

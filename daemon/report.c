@@ -1,7 +1,6 @@
 /* daemon/report.c - a worker's answers to main: sessions, streams, facts about tunnels; and kicking and draining. */
 #include "daemon/report.h"
 
-#include "daemon/client.h"
 #include "daemon/relay.h"
 
 #include <linux/sock_diag.h>

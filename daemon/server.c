@@ -12,7 +12,6 @@
 #include "daemon/flow.h"
 #include "daemon/forward.h"
 #include "daemon/log.h"
-#include "daemon/steer.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>

@@ -15,7 +15,7 @@ struct elder;
 struct own_names;
 struct steer;
 
-struct sockets {                  /* immutable but for refs, next, adopted and handed */
+struct sockets {                  /* immutable but for next, adopted and what is atomic */
     atomic_uint refs;
     struct sockets *next;         /* main's: older ones of the same tunnel, some of which may still be in use */
     uint32_t id;                  /* no two of a process have the same; not 0 */

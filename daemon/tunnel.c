@@ -7,7 +7,6 @@
 #include "daemon/event.h"
 #include "daemon/elder.h"
 #include "daemon/faketcp_conn.h"
-#include "daemon/findings.h"
 #include "daemon/finish.h"
 #include "daemon/flow.h"
 #include "daemon/forward.h"

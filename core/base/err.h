@@ -14,7 +14,7 @@
 
 /* "what: strerror" of the newest failure; never NULL. Valid until the thread's next err_*() call. */
 const char *err_text(void);
-/* " (daemon/io.c:10 < daemon/worker.c:20)": where it passed. Same lifetime. */
+/* " (daemon/net.c:10 < daemon/worker.c:20)": where it passed. Same lifetime. */
 const char *err_trace(void);
 
 int err_start_(const char *file, int line, int r, const char *fmt, ...)
