@@ -5,6 +5,15 @@
 
 #include "core/arq.h"
 
+/* Tests compile the engine and the sender with this to bound their work without a clock: one step is one turn of a loop
+ * whose length depends on the state. */
+#ifdef ARQ_COUNT_STEPS
+extern uint64_t arq_steps;
+#define ARQ_STEP() ((void)arq_steps++)
+#else
+#define ARQ_STEP() ((void)0)
+#endif
+
 /* One segment of ours, as a hook sees it. */
 struct arq_sent {
     uint32_t sn, ts, len, xmit;   /* ts: of the latest transmission; xmit: transmissions so far */

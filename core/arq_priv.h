@@ -8,15 +8,6 @@
 
 #include <errno.h>
 
-/* Tests compile the engine with this to bound its work without a clock: one step is one turn of a loop whose length
- * depends on the state. */
-#ifdef ARQ_COUNT_STEPS
-extern uint64_t arq_steps;
-#define ARQ_STEP() ((void)arq_steps++)
-#else
-#define ARQ_STEP() ((void)0)
-#endif
-
 enum {
     ARQ_RING_MIN = 16,
     ARQ_WIRE_WND_MAX = 65535,     /* what the wnd field can say */

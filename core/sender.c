@@ -59,7 +59,7 @@ struct sender *sender_new(const struct sender_params *p, struct tick now)
         return sender_free(s);
     s->p = *p;
     s->now = now.us;
-    s->first = s->next = s->scan = s->thin.looked = 1;
+    s->first = s->next = s->scan = s->spared = s->thin.looked = 1;
     s->min_stamp = now.us;
     s->limited_until = 1; /* by the peer, until it has said how much it takes */
     s->t_progress = s->now;
@@ -115,8 +115,7 @@ static void find_losses(struct sender *s)
 {
     uint64_t reo = sender_reo(s), before = s->rack_t > reo ? s->rack_t - reo : 0;
 
-    if (s->now >= sender_gap_due(s))
-        sender_gap_over(s);
+    sender_gap_forget(s);
     if (s->now > late_after(s))
         before = MAX(before, MIN(s->rack_t, s->now - late_after(s)));
     sender_rec_lose(s, before);
@@ -270,15 +269,23 @@ uint64_t sender_rtt_us(const struct sender *s)
     return s->in.answer;
 }
 
+/* When a record is overdue by itself; UINT64_MAX: while nothing sent later has arrived, it is not. */
+static uint64_t overdue_at(const struct sender *s, uint32_t no)
+{
+    const struct sender_rec *r = no != s->next ? sender_rec_at(s, no) : NULL;
+
+    return r && r->state == REC_FLYING && r->t_sent < s->rack_t ? r->t_sent + late_after(s) + 1 : UINT64_MAX;
+}
+
 struct tick sender_deadline(const struct sender *s)
 {
     uint64_t t = MIN(MIN(probe_at(s), sender_thin_due(s)), sender_gap_due(s));
 
     if (s->paced)
         t = MIN(t, s->pacer.next);
-    if (s->scan != s->next && sender_rec_at(s, s->scan)->state == REC_FLYING &&
-        sender_rec_at(s, s->scan)->t_sent < s->rack_t)
-        t = MIN(t, sender_rec_at(s, s->scan)->t_sent + late_after(s) + 1);
+    if (s->spared != s->scan && !sender_gap_holds(s, sender_rec_at(s, s->spared)->t_sent))
+        t = MIN(t, overdue_at(s, s->spared));
+    t = MIN(t, overdue_at(s, s->scan));
     return (struct tick){t};
 }
 
@@ -297,7 +304,7 @@ void sender_trim(struct sender *s)
     s->rec = NULL;
     s->cap = 0;
     sender_gap_over(s);
-    s->first = s->scan = s->thin.looked = s->next;
+    s->first = s->scan = s->spared = s->thin.looked = s->next;
 }
 
 struct sender_counts sender_take_counts(struct sender *s)

@@ -4,64 +4,68 @@
  * the datagrams before and after it answer. */
 #include "core/sender_priv.h"
 
-void sender_gap(struct sender *s, struct tick now)
-{
-    struct gaps *g = &s->gaps;
+#include <string.h>
 
-    if (!g->n && !g->open)
-        g->since = now.us;
-    if (!g->open)
-        g->from = s->rack_t > s->reo ? s->rack_t - s->reo : 0;
-    g->open = true;
+static const uint64_t open_end = UINT64_MAX; /* the datagram after the gap is still to come */
+
+/* The newest, if it has no end yet. */
+static struct gap *open_gap(struct gaps *g)
+{
+    return g->n && g->v[g->n - 1].to == open_end ? &g->v[g->n - 1] : NULL;
 }
 
-/* The datagram after a gap has been taken. */
-void sender_gap_ends(struct sender *s)
+/* A group that is not complete by then saves hardly anything over a repair. */
+static uint64_t over_at(const struct sender *s, const struct gap *gap)
 {
+    return gap->since + s->srtt * 7 / 10;
+}
+
+void sender_gap(struct sender *s, struct tick now)
+{
+    uint64_t reo = MIN(s->reo, s->srtt / 2);
     struct gaps *g = &s->gaps;
 
-    if (!g->open || !s->in.oldest)
-        return;
-    g->open = false;
-    if (g->n == LEN(g->v))
-        g->n--;
-    else
-        g->v[g->n].from = g->from;
-    g->v[g->n++].to = s->in.oldest;
+    if (!open_gap(g) && g->n < LEN(g->v))
+        g->v[g->n++].from = s->rack_t > reo ? s->rack_t - reo : 0;
+    g->v[g->n - 1].to = open_end; /* the last place stands for all that follow */
+    g->v[g->n - 1].since = now.us;
+}
+
+void sender_gap_ends(struct sender *s)
+{
+    struct gap *gap = open_gap(&s->gaps);
+
+    if (gap && s->in.oldest)
+        gap->to = s->in.oldest;
 }
 
 bool sender_gap_holds(const struct sender *s, uint64_t t_sent)
 {
     const struct gaps *g = &s->gaps;
 
-    if (g->open && t_sent >= g->from)
-        return true;
     for (unsigned i = 0; i < g->n; i++)
         if (t_sent >= g->v[i].from && t_sent < g->v[i].to)
             return true;
     return false;
 }
 
-void sender_gap_spare(struct sender *s, uint32_t no)
-{
-    if (!s->gaps.holds)
-        s->gaps.held = no;
-    s->gaps.holds = true;
-}
-
 uint64_t sender_gap_due(const struct sender *s)
 {
-    const struct gaps *g = &s->gaps;
+    return s->gaps.n && s->spared != s->scan ? over_at(s, &s->gaps.v[0]) : UINT64_MAX;
+}
 
-    return g->holds ? g->since + s->srtt * 7 / 10 : UINT64_MAX;
+void sender_gap_forget(struct sender *s)
+{
+    struct gaps *g = &s->gaps;
+    unsigned old = 0;
+
+    while (old < g->n && over_at(s, &g->v[old]) <= s->now)
+        old++;
+    g->n -= old;
+    memmove(g->v, g->v + old, g->n * sizeof g->v[0]);
 }
 
 void sender_gap_over(struct sender *s)
 {
-    struct gaps *g = &s->gaps;
-
-    if (g->holds)
-        s->scan = g->held;
-    g->n = 0;
-    g->open = g->holds = false;
+    s->gaps.n = 0;
 }

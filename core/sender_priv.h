@@ -77,10 +77,9 @@ struct sender {
     struct sender_params p;
     uint64_t now;                 /* of the call being served, us */
 
-    /* records: [first, next) are held, what is flying lies in [scan, next), and what a gap spares in
-     * [gaps.held, scan) */
+    /* records: [first, next) are held, what is flying lies in [scan, next), and what a gap spares in [spared, scan) */
     struct sender_rec *rec;
-    uint32_t cap, first, next, scan;
+    uint32_t cap, first, next, scan, spared;
     uint32_t n_flying;
     uint64_t inflight;            /* bytes flying */
     uint64_t delivered;           /* bytes known to have arrived */
@@ -158,15 +157,11 @@ struct sender {
         uint32_t fates, missing;  /* records whose time is over; without an acknowledgement of their own */
     } thin;
     struct gaps {                 /* datagrams of the peer that are missing, and may still come */
-        struct {
+        struct gap {
             uint64_t from, to;    /* what they answer was sent within */
-        } v[8];
+            uint64_t since;       /* noticed */
+        } v[8];                   /* oldest first */
         unsigned n;
-        bool open;                /* one more, the end of which is not known yet, */
-        uint64_t from;            /* and its beginning */
-        uint64_t since;           /* the first of them */
-        bool holds;               /* records from `held` on were spared for them */
-        uint32_t held;
     } gaps;
     double back_loss;             /* of the way back, as the peer's sequence numbers show it */
     bool acks_all;                /* each transmission of a thin flow is acknowledged by itself */
@@ -189,10 +184,10 @@ void sender_rec_covered(void *ctx, uint32_t sn, uint32_t tag);
 size_t sender_recs_bytes(uint32_t snd_wnd); /* of the ring, at most */
 
 /* sender_gap.c */
-void sender_gap_ends(struct sender *s);
-void sender_gap_spare(struct sender *s, uint32_t no); /* that record is not judged for now */
+void sender_gap_ends(struct sender *s); /* the datagram after it has been taken */
 bool sender_gap_holds(const struct sender *s, uint64_t t_sent);
-uint64_t sender_gap_due(const struct sender *s); /* us: nothing is held longer than that; UINT64_MAX: nothing is */
+uint64_t sender_gap_due(const struct sender *s); /* us: sender_gap_forget() has something to do; UINT64_MAX: nothing is held */
+void sender_gap_forget(struct sender *s); /* those that have been waited for long enough */
 
 /* sender_thin.c */
 void sender_thin_sent(struct sender *s, uint32_t sn, uint32_t bytes, unsigned lost); /* a first transmission, or a repair */

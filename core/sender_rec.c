@@ -101,7 +101,7 @@ static bool make_room(struct sender *s)
 {
     if (s->next - s->first + 1 < s->cap)
         return true;
-    if (s->next - (s->gaps.holds ? s->gaps.held : s->scan) > s->cap / 3 * 2 || !s->cap)
+    if (s->next - s->spared > s->cap / 3 * 2 || !s->cap)
         regrow(s);
     if (!s->cap)
         return false;
@@ -110,8 +110,8 @@ static bool make_room(struct sender *s)
             lose(s, sender_rec_at(s, s->first));
         if (s->scan == s->first)
             s->scan++;
-        if (s->gaps.held == s->first)
-            s->gaps.held++;
+        if (s->spared == s->first)
+            s->spared++;
         s->first++;
     }
     return true;
@@ -301,20 +301,36 @@ void sender_rec_covered(void *ctx, uint32_t sn, uint32_t tag)
 
 /* ---- loss ---- */
 
+/* What was spared, in order: the gap of the first is over first. */
+static void lose_spared(struct sender *s, uint64_t before)
+{
+    for (; s->spared != s->scan; s->spared++) {
+        struct sender_rec *r = sender_rec_at(s, s->spared);
+
+        ARQ_STEP();
+        if (r->state != REC_FLYING)
+            continue;
+        if (r->t_sent >= before || sender_gap_holds(s, r->t_sent))
+            return;
+        lose(s, r);
+    }
+}
+
+/* Neither goes back, so a record is passed twice at most, whatever the peer leaves out and acknowledges. */
 void sender_rec_lose(struct sender *s, uint64_t before)
 {
     if (before == UINT64_MAX)
         sender_gap_over(s);
+    lose_spared(s, before);
     for (; s->scan != s->next; s->scan++) {
         struct sender_rec *r = sender_rec_at(s, s->scan);
 
-        if (r->state != REC_FLYING)
-            continue;
-        if (r->t_sent >= before)
-            break;
-        if (!sender_gap_holds(s, r->t_sent))
+        ARQ_STEP();
+        if (r->state == REC_FLYING && r->t_sent >= before)
+            return;
+        if (r->state == REC_FLYING && !sender_gap_holds(s, r->t_sent))
             lose(s, r);
-        else
-            sender_gap_spare(s, s->scan);
+        if (r->state != REC_FLYING && s->spared == s->scan)
+            s->spared++;
     }
 }
