@@ -37,10 +37,16 @@ static const struct {
 
 /* ---- the way back ---- */
 
-/* How long the peer's newest segment took, in ms since an unknown start that is far from both ends of the range. */
+/* The peer's newest segment came so many ms after it was sent, by two clocks that began at different times. */
+static uint32_t way_by_clocks(const struct session *s, struct tick now)
+{
+    return tick_ms(now) - arq_state(s->arq)->rmt_ts;
+}
+
+/* How long it took, from an unknown start: the first one took half of the range, so that none is near an end of it. */
 static uint32_t way_here(const struct session *s, struct tick now)
 {
-    return tick_ms(now) - arq_state(s->arq)->rmt_ts + (1u << 31);
+    return way_by_clocks(s, now) - s->ack.first_way + (1u << 31);
 }
 
 static uint32_t least(const uint32_t v[2])
@@ -122,6 +128,8 @@ void session_ack_heard(struct session *s, struct tick now)
 
     if (!arq_state(s->arq)->rmt_ts_known)
         return;
+    if (!p->least_since.us)
+        p->first_way = way_by_clocks(s, now);
     age_minima(p, now);
     p->least_way[0] = MIN(p->least_way[0], way_here(s, now));
     if (p->asking && serial_before(p->question, arq_state(s->arq)->snd_una))

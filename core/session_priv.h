@@ -83,7 +83,8 @@ struct session {
         struct tick answered;
         uint64_t came, rate; /* segments since then; a second, when the way back was first clear */
         unsigned clogged, clear; /* answers in a row that found a queue on the way back, or none */
-        uint32_t least_rtt[2], least_way[2]; /* smallest of this and the last SESSION_LEAST_US: us; ms since an unknown start */
+        uint32_t first_way; /* by the clocks of both ends, ms */
+        uint32_t least_rtt[2], least_way[2]; /* smallest of this and the last span: us; ms since an unknown start */
         struct tick least_since;
     } ack;
     struct tick now, paced; /* with a rate: of this poll; the time up to which it is used up */

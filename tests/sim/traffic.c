@@ -179,6 +179,11 @@ static bool events(struct flow *f, unsigned side)
     return any;
 }
 
+static struct tick clock_of(const struct flow *f, unsigned side)
+{
+    return tick_add_us(f->t->now, f->p.ahead_us[side]);
+}
+
 static void put_on_way(struct flow *f, unsigned side, struct bytes dgram)
 {
     struct link *l = &f->t->way[side];
@@ -203,7 +208,7 @@ static void send_batch(struct flow *f, unsigned side)
 static void kcptun_turn(struct flow *f)
 {
     struct node *n = &f->node[1];
-    struct tick now = f->t->now, at;
+    struct tick now = clock_of(f, 1);
     struct bytes dgram;
 
     for (unsigned i = 0; i < n->n_got; i++)
@@ -213,14 +218,13 @@ static void kcptun_turn(struct flow *f)
     while (kcptun_peer_poll(n->k, &dgram, now))
         put_on_way(f, 1, dgram);
     f->received = kcptun_peer_counts(n->k).received;
-    at = kcptun_peer_deadline(n->k);
-    n->due = tick_max(at, tick_add_us(now, 1));
+    n->due = tick_add_us(f->t->now, MAX(tick_since_us(kcptun_peer_deadline(n->k), now), 1));
 }
 
 static void turn(struct flow *f, unsigned side)
 {
     struct node *n = &f->node[side];
-    struct tick now = f->t->now, at;
+    struct tick now = clock_of(f, side), at;
     int r;
 
     if (n->k) {
@@ -238,10 +242,10 @@ static void turn(struct flow *f, unsigned side)
     session_settle(n->s);
     while (n->n_got)
         link_put(&f->t->way[!side], n->got[--n->n_got]);
-    at = session_deadline(n->s, now);
+    at = tick_add_us(f->t->now, tick_since_us(session_deadline(n->s, now), now));
     if (!side && f->echo)
         at = tick_min(at, (struct tick){f->next_echo_us});
-    n->due = (struct tick){MAX((at.us + 999) / 1000, now.us / 1000 + 1) * 1000};
+    n->due = (struct tick){MAX((at.us + 999) / 1000, f->t->now.us / 1000 + 1) * 1000};
 }
 
 static void start_flows(struct traffic *t)
@@ -254,12 +258,13 @@ static void start_flows(struct traffic *t)
         for (unsigned k = 0; k < 2; k++) {
             struct node *n = &f->node[k];
             struct session_params sp = f->p.sp[k];
+            struct tick now = clock_of(f, k);
 
             n->due = t->now;
             if (k && f->p.kcptun) {
                 f->p.kp.conv = session_conv(f->node[0].s);
                 f->p.kp.head = HEAD;
-                n->k = kcptun_peer_new(&f->p.kp, t->now);
+                n->k = kcptun_peer_new(&f->p.kp, now);
                 assert_non_null(n->k);
                 continue;
             }
@@ -270,7 +275,7 @@ static void start_flows(struct traffic *t)
                 sp.conv = session_conv(f->node[0].s);
             sp.pool = n->pool;
             sp.stats = &n->stats;
-            n->s = session_new(&sp, t->now);
+            n->s = session_new(&sp, now);
             assert_non_null(n->s);
         }
     }

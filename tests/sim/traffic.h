@@ -26,6 +26,7 @@ struct flow_params {
     struct kcptun_peer_params kp; /* ... these; conv and head are filled in */
     unsigned apps;
     uint64_t start_us;
+    uint64_t ahead_us[2];         /* the ends' clocks, of the path's; whole milliseconds */
     uint32_t echo_bytes, echo_every_us; /* 0: 200 bytes, 20 ms */
 };
 
