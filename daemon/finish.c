@@ -88,14 +88,14 @@ static bool open_link(struct worker *w, int link)
     return false;
 }
 
-void finish_freeze(struct worker *w, int link)
+void finish_freeze(struct worker *w, const struct mail_freeze *order)
 {
-    struct mail_frozen m = {.worker = w->id};
+    struct mail_frozen m = {.worker = w->id, .attempt = order->attempt};
     struct rows r = {0};
 
-    m.failed = open_link(w, link);
+    m.failed = open_link(w, order->link);
     if (m.failed) {
-        close(link);
+        close(order->link);
     } else {
         w->frozen = true;
         pause_all(w, true);

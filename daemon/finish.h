@@ -10,7 +10,7 @@ struct tunnel;
 struct upgrade_session;
 
 /* Nothing new is taken any more; answers by MAIL_FROZEN. */
-void finish_freeze(struct worker *w, int link);
+void finish_freeze(struct worker *w, const struct mail_freeze *order);
 /* The new process did not come to life: everything goes on. */
 void finish_thaw(struct worker *w);
 /* It did: sessions end as they may, at the latest then. */

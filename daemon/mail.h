@@ -102,10 +102,11 @@ struct mail_gone {
 
 struct mail_freeze {
     int32_t link;                 /* the worker's from now on */
+    uint32_t attempt;             /* comes back in the answer */
 };
 
 struct mail_frozen {
-    uint32_t worker, n;
+    uint32_t worker, attempt, n;
     bool failed;
     struct upgrade_session *sessions; /* malloc'ed; the receiver's. NULL: none */
 };

@@ -198,8 +198,9 @@ static void freeze(struct upgrade *u)
     u->step = UPGRADE_FREEZING;
     u->deadline = tick_add_ms(io_now(), FREEZE_MS);
     u->to_freeze = sh->n_workers;
+    u->attempt++;
     for (unsigned i = 0; i < sh->n_workers; i++) {
-        const struct mail_freeze m = {u->links[i]};
+        const struct mail_freeze m = {u->links[i], u->attempt};
 
         if (!post_put(sh->post, sh->n_workers, i, MAIL_FREEZE, bytes_of(&m, sizeof m), bytes_of(NULL, 0)))
             u->links[i] = -1; /* the worker's */
@@ -230,9 +231,11 @@ static void let_go(struct upgrade *u)
 
 void upgrade_on_frozen(struct upgrade *u, const struct mail_frozen *m)
 {
-    if (u->step == UPGRADE_FREEZING && m->failed)
+    bool ours = u->step == UPGRADE_FREEZING && m->attempt == u->attempt;
+
+    if (ours && m->failed)
         fail(u, "a worker cannot stop reading; try again");
-    else if (u->step == UPGRADE_FREEZING) {
+    else if (ours) {
         upgrade_tell_sessions(u, UPGRADE_SESSIONS, m->sessions, m->n);
         if (--u->to_freeze == 0)
             let_go(u);

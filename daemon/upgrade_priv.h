@@ -31,6 +31,7 @@ struct upgrade {
     struct tick deadline;         /* of the step */
     struct tick news, until;      /* after it: when to tell it how we are doing; when we end */
     unsigned to_freeze;           /* workers */
+    uint32_t attempt;             /* of freezing them: one may answer when the next is under way */
     bool took_control, took_stats, took_metrics;
     bool stopped, end, orphaned;
     uint32_t end_s;

@@ -355,7 +355,7 @@ static void on_letter(struct worker *w, enum mail_type type, struct bytes rec)
         w->stop = true;
         break;
     case MAIL_FREEZE:
-        finish_freeze(w, ((const struct mail_freeze *)(const void *)rec.p)->link);
+        finish_freeze(w, (const void *)rec.p);
         break;
     case MAIL_THAW:
         finish_thaw(w);
