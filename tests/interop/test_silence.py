@@ -182,10 +182,14 @@ def test_a_server_that_starts_again(
                 apps.ask(s)
             server.kill()
             server = start_server(kind, build, tmp_path, target.address, server_port, 1)
-            if busy:
-                s.sendall(b"x")
-            took = is_reset_within(s, 30 * scale)
-            assert took < (5 if busy else 12) * scale
+            try:
+                if busy:
+                    s.sendall(b"x")
+            except ConnectionError:
+                pass  # the new one took so long to start that the reset is there already
+            else:
+                took = is_reset_within(s, 30 * scale)
+                assert took < (5 if busy else 12) * scale
         peers.wait_for(
             "a session dialled unasked",
             lambda: client.log().count("session dialled") >= 2
