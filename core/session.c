@@ -290,8 +290,13 @@ uint32_t session_conv(const struct session *s)
     return s->p.conv;
 }
 
+/* A peer that moves on and on does not get a whole window each time, which would be a thousand datagrams for one: no sooner
+ * than timeouts would send it again. */
 void session_moved(struct session *s, struct tick now)
 {
+    if (s->moved.us && tick_since_us(now, s->moved) < arq_state(s->arq)->rto_ms * UINT64_C(1000))
+        return;
+    s->moved = now;
     if (s->sender)
         sender_moved(s->sender, now);
     else

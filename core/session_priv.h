@@ -59,6 +59,7 @@ struct session {
     unsigned fec_sure_at; /* fec_heard when the peer's shape was last known */
     struct tick taking; /* when the peer's window was last open, or nothing waited for it */
     struct tick born, heard, behind_since, last_data, last_shard, next_nop, last_probe, active, last_io;
+    struct tick moved; /* when what was in flight was last sent again for that */
     unsigned probes; /* unanswered, each sent when it was due, ... */
     struct tick probing; /* ... since then */
     unsigned refusals; /* by the peer's host, nothing heard since ... */

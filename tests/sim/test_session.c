@@ -508,6 +508,37 @@ static void server_never_reads(struct end *e, struct smux_stream *st, unsigned e
     (void)e, (void)st, (void)events;
 }
 
+/* What is in flight leaves again for a peer that has moved, but not each time for one that moves with every datagram: who can
+ * write a false sender's address would have a flood sent there. */
+static void test_moves_send_no_flood(void **state)
+{
+    enum { MOVES = 20, WND = 512 };
+    struct session_params sp[2] = {pair_defaults(true), pair_defaults(false)};
+    const struct link_params lp[2] = {clean, clean};
+    uint64_t before;
+    bool never = false;
+    struct echo x;
+    struct pair p;
+
+    (void)state;
+    sp[0].stream_buf = sp[1].stream_buf = sp[0].session_buf;
+    pair_init(&p, 1, "aes", sp, lp);
+    echo_begin(&x, &p, 1, 4 << 20);
+    assert_false(pair_run(&p, &never, 200000));
+    p.end[1].stopped = true;
+    assert_false(pair_run(&p, &never, 40000));
+    before = p.end[0].out.n.in;
+    for (unsigned i = 0; i < MOVES; i++) {
+        session_moved(p.end[0].s, p.now);
+        assert_false(pair_run(&p, &never, 1000));
+    }
+    assert_true(p.end[0].out.n.in > before + WND / 2);
+    assert_true(p.end[0].out.n.in < before + 3 * WND);
+    p.end[1].stopped = false;
+    assert_true(pair_run(&p, &x.done, 60000000));
+    pair_fini(&p);
+}
+
 /* A peer that fills every buffer there is: many streams, nobody reads, and segments out of order behind every loss. */
 static void test_memory_is_bounded(void **state)
 {
@@ -606,6 +637,7 @@ int main(void)
         cmocka_unit_test(test_mode_change_sends_nothing_again),
         cmocka_unit_test(test_mode_change_after_a_loss),
         cmocka_unit_test(test_question_before_what_opens),
+        cmocka_unit_test(test_moves_send_no_flood),
         cmocka_unit_test(test_memory_is_bounded),
         cmocka_unit_test(test_histograms),
     };
