@@ -8,11 +8,24 @@
 
 enum { WHY_MAX = 256 };
 
-static int refuse(char *why, const char *what, const char *arg)
+/* What a kcptun says, for the same reasons. Name: len bytes of what was given. */
+static int refuse(char *why, const char *what, const char *name, size_t len)
 {
-    char cut[CONF_SHOWN];
+    char text[WHY_MAX], cut[CONF_SHOWN];
 
-    snprintf(why, WHY_MAX, "%s: %s", what, conf_shown(arg, cut));
+    snprintf(text, sizeof text, "%.*s", (int)MIN(len, sizeof text - 1), name);
+    snprintf(why, WHY_MAX, "Incorrect Usage. %s: %s\n", what, conf_shown(text, cut));
+    return CONF_INVALID;
+}
+
+static int refuse_value(char *why, enum kopt_type type, const char *value, const char *name, size_t len)
+{
+    char text[CONF_SHOWN], cut[CONF_SHOWN];
+
+    snprintf(text, sizeof text, "%.*s", (int)MIN(len, sizeof text - 1), name);
+    snprintf(why, WHY_MAX, "Incorrect Usage. invalid %svalue \"%s\" for %s-%s: %s\n",
+             type == KOPT_BOOL ? "boolean " : "", conf_shown(value, cut), type == KOPT_BOOL ? "" : "flag ", text,
+             type == KOPT_INT && kopts_is_number(value) ? "value out of range" : "parse error");
     return CONF_INVALID;
 }
 
@@ -40,8 +53,10 @@ static int take(struct args *a)
     int i = len && *name != '-' ? kopts_find(a->o->role, name, len) : -1, r;
     const char *value;
 
+    if (!len || *name == '-')
+        return refuse(a->why, "bad flag syntax", arg, strlen(arg));
     if (i < 0)
-        return refuse(a->why, "unknown option", arg);
+        return refuse(a->why, "flag provided but not defined", name - 1, len + 1);
     a->forms[i] |= strlen(kopts[i].name) == len && !memcmp(kopts[i].name, name, len) ? BY_NAME : BY_ALIAS;
     if (eq)
         value = eq + 1;
@@ -50,12 +65,9 @@ static int take(struct args *a)
     else if (a->at + 1 < a->argc)
         value = a->argv[++a->at];
     else
-        return refuse(a->why, "a value is missing behind", arg);
+        return refuse(a->why, "flag needs an argument", name - 1, len + 1);
     r = kopts_set(a->o, i, value, "command line");
-    if (r == CONF_INVALID)
-        snprintf(a->why, WHY_MAX, "-%s takes %s", kopts[i].name,
-                 kopts[i].type == KOPT_INT ? "a whole number" : "true or false");
-    return r;
+    return r == CONF_INVALID ? refuse_value(a->why, kopts[i].type, value, name, len) : r;
 }
 
 static int both_forms(const struct args *a)

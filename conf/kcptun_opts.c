@@ -4,6 +4,7 @@
 #include "core/base/err.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -79,7 +80,7 @@ const struct kopt kopts[] = {
      "bytes of the UDP socket's buffers"},
     {"smuxver", NULL, "smuxver", IS_INT, EITHER, BOTH("auto"), "smuxver", 0,
      "multiplexer version, 1 or 2, the same at both ends; without it a server takes that of each client, and a client "
-     "begins with 2 and goes on with 1 where a server drops that"},
+     "finds out which the server reads"},
     {"smuxbuf", NULL, "smuxbuf", IS_INT, EITHER, BOTH("4194304"), "smuxbuf", KOPT_HIGH,
      "bytes a session may hold for slow readers"},
     {"framesize", NULL, "framesize", IS_INT, EITHER, BOTH("8192"), "framesize", 0,
@@ -168,17 +169,67 @@ const char *kopts_text(const struct kopts *o, const char *name)
 
 /* ---- types ---- */
 
-/* Decimal, 0x or octal by a leading 0, with or without a sign. */
+/* The base that a number names: 0b, 0o, 0x, or a 0 before other digits; skips such letters. */
+static unsigned skip_base(const char **p)
+{
+    static const struct {
+        char letter;
+        unsigned base;
+    } bases[] = {{'b', 2}, {'o', 8}, {'x', 16}};
+
+    for (unsigned i = 0; **p == '0' && i < LEN(bases); i++)
+        if (((*p)[1] | 0x20) == bases[i].letter) {
+            *p += 2;
+            return bases[i].base;
+        }
+    return **p == '0' ? 8 : 10;
+}
+
+static unsigned digit_of(char c)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *at = strchr(digits, c >= 'A' && c <= 'F' ? c | 0x20 : c);
+
+    return c && at ? (unsigned)(at - digits) : UINT_MAX;
+}
+
+/* A number as Go writes it: a sign, a base, digits, and an underscore between two of them or behind the base's letter.
+ * False: it is none. *v: up to UINT64_MAX, which stands for all that is beyond. */
+static bool read_number(const char *text, uint64_t *v)
+{
+    const char *p = text + (*text == '-' || *text == '+'), *digits = p;
+    unsigned base = skip_base(&p), n = 0;
+    bool may_part = p != digits; /* by an underscore */
+
+    for (*v = 0; *p; p++) {
+        unsigned d = digit_of(*p);
+
+        if (*p == '_' ? !may_part : d >= base)
+            return false;
+        may_part = *p != '_';
+        if (!may_part)
+            continue;
+        n++;
+        *v = *v > (UINT64_MAX - d) / base ? UINT64_MAX : *v * base + d;
+    }
+    return n && may_part;
+}
+
+bool kopts_is_number(const char *text)
+{
+    uint64_t v;
+
+    return read_number(text, &v);
+}
+
 bool kopts_int(const char *text, int64_t *n)
 {
-    const char *digits = text + (*text == '-' || *text == '+');
-    char *end;
+    uint64_t v;
 
-    if (*digits < '0' || *digits > '9')
+    if (!read_number(text, &v) || v > (uint64_t)INT64_MAX + (*text == '-'))
         return false;
-    errno = 0;
-    *n = strtoll(text, &end, 0);
-    return !*end && !errno;
+    *n = *text == '-' ? (int64_t)(0 - v) : (int64_t)v;
+    return true;
 }
 
 static bool take_bool(const char *text, bool *b)
@@ -226,7 +277,7 @@ int kopts_set(struct kopts *o, int i, const char *text, const char *from)
 static int put_names(const struct kopt *k, FILE *out)
 {
     const char *value = k->type == KOPT_BOOL ? "" : " value";
-    int n = fprintf(out, "   --%s%s", k->name, value);
+    int n = fprintf(out, "   %s%s%s", k->name[1] ? "--" : "-", k->name, value);
 
     if (k->alias)
         n += fprintf(out, ", %s%s%s", k->alias[1] ? "--" : "-", k->alias, value);

@@ -48,7 +48,8 @@ int kopts_find(enum conf_role role, const char *name, size_t len);
 int kopts_find_json(unsigned roles, const char *key);  /* whatever the case of its letters; -1: none */
 const struct kopt_value *kopts_value(const struct kopts *o, const char *name); /* one not given: of no such option */
 const char *kopts_text(const struct kopts *o, const char *name);               /* NULL: not given */
-bool kopts_int(const char *text, int64_t *n);          /* as KOPT_INT; false: it is none */
+bool kopts_int(const char *text, int64_t *n);          /* as KOPT_INT; false: it is none, or too large */
+bool kopts_is_number(const char *text);                /* as KOPT_INT, however large */
 /* Takes text for row i, in place of what was there. 0; CONF_INVALID: not of its type, nothing changes; -ENOMEM. */
 int kopts_set(struct kopts *o, int i, const char *text, const char *from);
 void kopts_forget(struct kopts *o, unsigned i);       /* as if it had not been given; wipes */
@@ -57,8 +58,8 @@ void kopts_help(const struct kopts *o, const char *version, FILE *out);
 
 /* ---- command line (kcptun_args.c) ---- */
 enum { KOPTS_HELP = 2, KOPTS_VERSION };               /* beside CONF_INVALID */
-/* argv[0] is not looked at. 0; CONF_INVALID with the reason in why; KOPTS_HELP, KOPTS_VERSION: it is asked for; -ENOMEM.
- * *rest: the first argument that is ignored, or NULL. */
+/* argv[0] is not looked at. 0; CONF_INVALID with the reason in why, as kcptun words it; KOPTS_HELP, KOPTS_VERSION: it is asked
+ * for; -ENOMEM. *rest: the first argument that is ignored, or NULL. */
 int kopts_args(struct kopts *o, int argc, char *const argv[], char why[256], const char **rest);
 
 /* ---- to a configuration (kcptun_conf.c) ---- */

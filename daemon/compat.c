@@ -41,7 +41,7 @@ bool compat_is_done(const struct compat *c, int *status)
     if (r == KOPTS_VERSION)
         puts("kcptun version " KCPTUND_VERSION);
     else if (r && r != KOPTS_HELP)
-        printf("Incorrect Usage. %s\n\n", why);
+        puts(why);
     if (r && r != KOPTS_VERSION)
         kopts_help(&o, KCPTUND_VERSION, stdout);
     kopts_fini(&o);
