@@ -281,6 +281,8 @@ uint32_t arq_due_in_ms(const struct arq *a, uint32_t now)
         return 0;
     if (a->n_runs)
         due = serial_diff(a->runs[0].at, now);
+    if (a->passed.n)
+        due = MIN(due, (int64_t)serial_diff(a->early_at, now));
     if (!a->st.rmt_wnd)
         due = MIN(due, (int64_t)serial_diff(a->probe_at, now));
     return due < 0 ? 0 : (uint32_t)due;

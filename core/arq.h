@@ -66,7 +66,9 @@ struct arq_knobs {
     uint32_t min_rto_ms;
     uint32_t interval_ms;
     uint32_t resend;              /* 0 = off */
-    uint32_t fast_limit;          /* transmissions after which a segment is no longer sent again early; 0 = none */
+    bool early;                   /* what a later ack has passed need not wait for `resend` of them: it leaves again at the
+                                   * next multiple of interval_ms, unless something new is to be sent then */
+    uint32_t fast_limit;          /* transmissions after which a segment no longer leaves again for later acks; 0 = none */
     uint32_t dead_link;           /* transmissions of one segment after which arq_state.dead is set */
     uint8_t nodelay;
     bool nocwnd, ack_all;
@@ -103,7 +105,7 @@ struct arq_state {
 
 /* Counters of one engine since it began; the owner moves them to where it counts. */
 struct arq_counts {
-    uint64_t in_segs, out_segs, lost_segs, fast_segs, repeat_segs, spurious_segs;
+    uint64_t in_segs, out_segs, lost_segs, fast_segs, early_segs, repeat_segs, spurious_segs;
 };
 
 /* NULL: out of memory, or parameters outside their ranges. */

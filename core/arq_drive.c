@@ -35,12 +35,14 @@ static uint32_t by_age(const struct arq *a, struct aged *v, uint32_t now)
     return n;
 }
 
-/* The driver takes over: no timers, no list by ts. */
+/* The driver takes over: no timers, no list by ts, nothing that was passed. */
 static void give(struct arq *a, const struct aged *v, uint32_t n)
 {
     a->n_runs = 0;
     while (a->count.n)
         arq_by_ts_del(a, a->ts_head);
+    while (a->passed.n)
+        arq_bits_del(a, &a->passed, arq_bits_first(a, &a->passed));
     for (uint32_t i = 0; i < n; i++) {
         struct arq_out *s = arq_out_at(a, v[i].sn);
         const struct arq_sent sent = {v[i].sn, s->ts, s->len, s->xmit};
@@ -86,6 +88,7 @@ int arq_set_driver(struct arq *a, const struct arq_driver *d, uint32_t now)
     }
     a->drv = d ? *d : (struct arq_driver){0};
     a->k.resend = 0;
+    a->k.early = false;
     a->reacting = false;
     a->n_fast = a->n_lost = 0;
     if (d)

@@ -61,7 +61,26 @@ static int pull_new(struct arq *a, uint32_t now)
     return r == ARQ_AGAIN ? 0 : r;
 }
 
-enum why { NOTHING, FIRST, LATE, EARLY };
+/* With nothing new to send there will be no more acks of later segments than there are in flight: what one of them has passed
+ * leaves again now. */
+static void look_early(struct arq *a, bool something_new, uint32_t now)
+{
+    if (!a->passed.n || serial_before(now, a->early_at))
+        return;
+    if (something_new) {
+        a->early_at = arq_early_after(a, now);
+        return;
+    }
+    while (a->passed.n) {
+        uint32_t sn = arq_bits_first(a, &a->passed);
+
+        ARQ_STEP();
+        arq_bits_del(a, &a->passed, sn);
+        arq_bits_add(a, &a->due, sn);
+    }
+}
+
+enum why { NOTHING, FIRST, LATE, FAST, EARLY };
 
 static enum why why_send(const struct arq *a, const struct arq_out *s, uint32_t now)
 {
@@ -69,7 +88,9 @@ static enum why why_send(const struct arq *a, const struct arq_out *s, uint32_t 
         return FIRST;
     if (!serial_before(now, s->resend_at))
         return LATE;
-    return arq_snd_fast_due(a, s) ? EARLY : NOTHING;
+    if (arq_snd_fast_due(a, s))
+        return FAST;
+    return a->k.early && s->fastack ? EARLY : NOTHING;
 }
 
 static uint32_t backed_off(const struct arq *a, uint32_t rto)
@@ -100,13 +121,14 @@ static void transmit(struct arq *a, uint32_t sn, enum why why, uint32_t now)
     } else {
         s->fastack = 0;
         a->n_fast++;
-        a->n.fast_segs++;
+        *(why == FAST ? &a->n.fast_segs : &a->n.early_segs) += 1;
     }
     s->resend_at += s->rto;
     s->xmit++;
     s->ts = now;
     if (s->xmit >= a->k.dead_link)
         a->st.dead = true;
+    arq_bits_del(a, &a->passed, sn);
     arq_by_ts_del(a, sn);
     if ((!a->k.resend || s->fastack < a->k.resend) && (!a->k.fast_limit || s->xmit <= a->k.fast_limit))
         arq_by_ts_add(a, sn);
@@ -180,6 +202,7 @@ static void react(struct arq *a)
 /* What was frozen and not written yet stays in front of what is decided now. */
 int arq_flush(struct arq *a, enum arq_flush_kind kind, uint32_t now)
 {
+    uint32_t nxt = a->st.snd_nxt;
     int32_t budget = -1;
     int r = 0;
 
@@ -200,9 +223,10 @@ int arq_flush(struct arq *a, enum arq_flush_kind kind, uint32_t now)
     decide_probe(a, now);
     a->prior_cwnd = a->st.cwnd;
     arq_timer_due(a, now);
-    if (arq_timer_fit(a, a->due.n + 1))
+    if (arq_timer_fit(a, a->due.n + a->passed.n + 1))
         return -ENOMEM;
     r = pull_new(a, now);
+    look_early(a, a->st.snd_nxt != nxt, now);
     if (a->hooks.pulled)
         a->hooks.pulled(a->hooks.ctx);
     decide_data(a, budget, now);

@@ -80,6 +80,8 @@ struct arq {
     struct arq_bits due;          /* to be looked at by the next full flush */
     struct arq_bits pend;         /* decided, to be written by arq_emit() */
     struct arq_bits count;        /* whose fastack still matters: the list by ts */
+    struct arq_bits passed;       /* with `early`: a later ack has come, fewer than `resend`; looked at ... */
+    uint32_t early_at;            /* ... then */
     uint32_t ts_head, ts_tail;
     struct arq_run *runs;         /* heap, earliest deadline first */
     uint32_t n_runs, runs_cap;
@@ -224,6 +226,7 @@ void arq_snd_later_ack(struct arq *a, uint32_t sn, uint32_t ts);
 void arq_snd_rtt(struct arq *a, uint32_t rtt_ms);
 void arq_snd_grow(struct arq *a); /* congestion window, after an advance of snd_una */
 bool arq_snd_fast_due(const struct arq *a, const struct arq_out *s);
+uint32_t arq_early_after(const struct arq *a, uint32_t now); /* the next multiple of the interval */
 
 /* arq_timer.c: retransmission deadlines. */
 int arq_timer_fit(struct arq *a, uint32_t n); /* room for n more runs. 0, -ENOMEM */

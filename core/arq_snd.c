@@ -12,7 +12,7 @@ static size_t words(uint32_t cap)
 
 size_t arq_snd_bytes(uint32_t cap)
 {
-    return cap * sizeof(struct arq_out) + 3 * words(cap) * sizeof(uint64_t);
+    return cap * sizeof(struct arq_out) + 4 * words(cap) * sizeof(uint64_t);
 }
 
 static void bits_carry(struct arq *a, struct arq_bits *to, const struct arq *was, const struct arq_bits *from)
@@ -36,19 +36,21 @@ int arq_snd_resize(struct arq *a, uint32_t cap)
         return -ENOMEM;
     }
     a->out_cap = cap;
-    a->due = a->pend = a->count = (struct arq_bits){0};
+    a->due = a->pend = a->count = a->passed = (struct arq_bits){0};
     if (cap) {
         memset(a->out, 0, arq_snd_bytes(cap));
         w = (uint64_t *)(void *)(a->out + cap);
         a->due.w = w;
         a->pend.w = w + words(cap);
         a->count.w = w + 2 * words(cap);
+        a->passed.w = w + 3 * words(cap);
     }
     for (uint32_t sn = a->st.snd_una; sn != a->st.snd_nxt; sn++)
         *arq_out_at(a, sn) = *arq_out_at(&was, sn);
     bits_carry(a, &a->due, &was, &was.due);
     bits_carry(a, &a->pend, &was, &was.pend);
     bits_carry(a, &a->count, &was, &was.count);
+    bits_carry(a, &a->passed, &was, &was.passed);
     if (was.out)
         a->mem.free(was.out);
     return 0;
@@ -132,6 +134,7 @@ static uint32_t release(struct arq *a, uint32_t sn, int32_t rtt_ms)
         a->announced = false;
     arq_bits_del(a, &a->due, sn);
     arq_bits_del(a, &a->pend, sn);
+    arq_bits_del(a, &a->passed, sn);
     arq_by_ts_del(a, sn);
     s->live = false;
     a->st.n_inflight--;
@@ -212,16 +215,29 @@ static bool ts_walk_is_shorter(struct arq *a, uint32_t sn, uint32_t ts)
     }
 }
 
+uint32_t arq_early_after(const struct arq *a, uint32_t now)
+{
+    uint32_t tick = MAX(a->k.interval_ms, 1);
+
+    return now + tick - now % tick;
+}
+
 /* Counts the ack of a later segment against one. At the threshold it leaves the list: more acks change nothing. */
 static void count_one(struct arq *a, uint32_t sn)
 {
     struct arq_out *s = arq_out_at(a, sn);
 
     s->fastack++;
-    if (!arq_snd_fast_due(a, s))
-        return;
-    arq_by_ts_del(a, sn);
-    arq_bits_add(a, &a->due, sn);
+    if (arq_snd_fast_due(a, s)) {
+        arq_bits_del(a, &a->passed, sn);
+        arq_bits_add(a, &a->due, sn);
+    } else if (a->k.early) {
+        if (!a->passed.n)
+            a->early_at = arq_early_after(a, a->st.heard_ms);
+        arq_bits_add(a, &a->passed, sn);
+    }
+    if (!a->k.resend || arq_snd_fast_due(a, s))
+        arq_by_ts_del(a, sn);
 }
 
 /* Section 8: every segment before sn whose last transmission is not after ts. */
@@ -229,7 +245,7 @@ void arq_snd_later_ack(struct arq *a, uint32_t sn, uint32_t ts)
 {
     uint32_t at;
 
-    if (!a->k.resend || !a->count.n || !arq_within(sn, a->st.snd_una, a->st.snd_nxt))
+    if ((!a->k.resend && !a->k.early) || !a->count.n || !arq_within(sn, a->st.snd_una, a->st.snd_nxt))
         return;
     if (!ts_walk_is_shorter(a, sn, ts)) {
         for (at = arq_bits_first(a, &a->count); serial_before(at, sn); at = arq_bits_next(a, &a->count, at + 1)) {

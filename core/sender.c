@@ -192,6 +192,7 @@ void sender_begin_flush(struct sender *s, struct tick now, uint64_t most, bool c
 void sender_end_flush(struct sender *s, bool more)
 {
     s->urgent = 0;
+    s->all_sent = !more;
     s->paced = s->paced && (more || arq_waits(s->p.arq));
     if (more && !arq_has_room(s->p.arq)) {
         s->wnd_limited = true;

@@ -62,7 +62,8 @@ void sender_moved(struct sender *s, struct tick now);
 void sender_trim(struct sender *s);
 
 struct sender_counts {            /* since the last sender_take_counts() */
-    uint64_t lost, probes, copies, spurious;
+    uint64_t lost, early;         /* overdue behind something sent later: while more was there to be sent; while nothing was */
+    uint64_t probes, copies, spurious;
 };
 struct sender_counts sender_take_counts(struct sender *s);
 

@@ -147,6 +147,7 @@ struct sender {
     unsigned parity;              /* ... with so many of a group */
     uint64_t wnd_closed;          /* when the peer's window last held something back; 0: never */
     bool paced, wnd_limited;      /* the pacer put something off; the peer's window did */
+    bool all_sent;                /* the last flush left nothing new */
     struct thin {
         struct thin_copy v[64];
         unsigned n;

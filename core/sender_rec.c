@@ -56,7 +56,7 @@ static void lose(struct sender *s, struct sender_rec *r)
 
     land(s, r, REC_LOST);
     count_fate(s, r, true);
-    s->n.lost++;
+    *(s->all_sent ? &s->n.early : &s->n.lost) += 1;
     r = rec_of(s, no, sn);
     for (unsigned i = 0; r && i < SENDER_CHAIN_MAX; i++, r = rec_of(s, r->older, sn))
         if (r->state == REC_FLYING)

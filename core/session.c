@@ -124,6 +124,8 @@ struct session *session_new(const struct session_params *p, struct tick now)
     s->next_nop = tick_add_ms(now, p->keepalive_ms);
     s->arq = p->mtu > around ? make_arq(s, (uint16_t)(p->mtu - around)) : NULL;
     s->smux = make_smux(p);
+    if (s->arq)
+        arq_knobs(s->arq)->early = !p->adaptive;
     if (s->arq && s->smux && p->adaptive && !adapt(s, now))
         return session_free(s);
     if (s->arq)
@@ -182,6 +184,7 @@ static void retune_engine(struct session *s, const struct session_params *p, str
     k->interval_ms = s->p.interval_ms = p->interval_ms;
     s->p.resend = p->resend;
     k->resend = p->adaptive ? 0 : p->resend;
+    k->early = !p->adaptive; /* as the peer's modes do */
     k->nocwnd = s->p.nocwnd = p->nocwnd;
 }
 
@@ -277,6 +280,7 @@ const char *session_end_text(const struct session *s)
         [SESSION_ALIVE] = "alive",
         [SESSION_SILENT] = "the peer answers no more",
         [SESSION_LOST_STATE] = "the peer has lost its state (restarted?)",
+        [SESSION_UNREAD] = "the peer has dropped what it cannot read",
         [SESSION_REFUSED] = "nobody listens there (ICMP port unreachable)",
         [SESSION_PROTOCOL] = "protocol error: do key, compression (nocomp) and smuxver agree on both ends?",
         [SESSION_NO_MEMORY] = "out of memory",

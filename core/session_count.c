@@ -10,10 +10,11 @@ static void count_arq(struct session *s, struct stats *st)
     stat_add(&st->out_segs, c.out_segs);
     stat_add(&st->lost_segs, c.lost_segs);
     stat_add(&st->fast_retrans_segs, c.fast_segs);
-    stat_add(&st->retrans_segs, c.lost_segs + c.fast_segs);
+    stat_add(&st->early_retrans_segs, c.early_segs);
+    stat_add(&st->retrans_segs, c.lost_segs + c.fast_segs + c.early_segs);
     stat_add(&st->repeat_segs, c.repeat_segs);
     stat_add(&st->spurious_segs, c.spurious_segs);
-    s->retrans += c.lost_segs + c.fast_segs;
+    s->retrans += c.lost_segs + c.fast_segs + c.early_segs;
 }
 
 static void count_sender(struct session *s, struct stats *st)
@@ -21,10 +22,11 @@ static void count_sender(struct session *s, struct stats *st)
     struct sender_counts n = sender_take_counts(s->sender);
 
     stat_add(&st->fast_retrans_segs, n.lost);
+    stat_add(&st->early_retrans_segs, n.early);
     stat_add(&st->lost_segs, n.probes);
-    stat_add(&st->retrans_segs, n.lost + n.probes);
+    stat_add(&st->retrans_segs, n.lost + n.early + n.probes);
     stat_add(&st->spurious_segs, n.spurious);
-    s->retrans += n.lost + n.probes;
+    s->retrans += n.lost + n.early + n.probes;
     s->copies += n.copies;
     s->spurious += n.spurious;
 }

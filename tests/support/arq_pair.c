@@ -51,12 +51,16 @@ static void check_lists(struct arq *a)
 
     for (uint32_t sn = a->st.snd_una; sn != a->st.snd_nxt; sn++) {
         struct arq_out *s = arq_out_at(a, sn);
-        bool wanted = s->live && s->xmit && (!a->k.resend || s->fastack < a->k.resend) &&
-                      (!a->k.fast_limit || s->xmit <= a->k.fast_limit);
+        uint32_t enough = a->k.resend ? a->k.resend : a->k.early ? 1 : UINT32_MAX;
+        bool counts = s->live && s->xmit && (!a->k.fast_limit || s->xmit <= a->k.fast_limit);
+        bool wanted = counts && s->fastack < enough;
+        bool early = a->k.early && counts && s->fastack && (!a->k.resend || s->fastack < a->k.resend);
 
         live += s->live;
         listed += arq_bits_has(a, &a->count, sn);
         assert_int_equal(arq_bits_has(a, &a->count, sn), wanted);
+        assert_true(early || !arq_bits_has(a, &a->passed, sn));
+        assert_true(!early || arq_bits_has(a, &a->passed, sn) || arq_bits_has(a, &a->due, sn));
         if (!s->live)
             assert_false(arq_bits_has(a, &a->due, sn) || arq_bits_has(a, &a->pend, sn));
         if (s->live && !s->xmit)
@@ -93,6 +97,8 @@ static void check_due(struct arq *a, uint32_t now)
     }
     if (!a->st.rmt_wnd)
         want = a->probe_wait ? MIN(want, MAX(serial_diff(a->probe_at, now), 0)) : 0;
+    if (a->passed.n)
+        want = MIN(want, MAX(serial_diff(a->early_at, now), 0));
     if (a->probe)
         want = 0;
     assert_int_equal(arq_due_in_ms(a, now), want);

@@ -33,7 +33,8 @@ static const struct {
 static void test_links(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < LEN(links); i++) {
+    for (size_t n = 0; n < 2 * LEN(links); n++) {
+        const size_t i = n / 2;
         struct arq_params p[2];
         struct arq_pair l;
 
@@ -54,6 +55,7 @@ static void test_links(void **state)
         l.jitter = links[i].jitter;
         l.check = links[i].wnd[0] < 1000;
         for (int k = 0; k < 2; k++) {
+            arq_knobs(l.e[k].a)->early = n & 1;
             arq_set_start(l.e[k].a, links[i].start, links[i].start);
             l.e[k].total = links[i].kbytes * 1000 / (k ? 3 : 1);
             l.e[k].read_every = links[i].read_every;

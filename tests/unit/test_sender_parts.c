@@ -184,6 +184,11 @@ static void test_record_pushed_out(void **state)
     assert_true(arq_waits(a));
     assert_int_equal(s->n_flying, s->next - s->first);
     assert_int_equal(s->inflight, s->n_flying * inflight);
+    assert_int_equal(s->n.early, 1); /* nothing more was to be sent */
+    assert_int_equal(s->n.lost, 0);
+    sender_end_flush(s, true);
+    sender_rec_sent(s, &second, tag);
+    assert_int_equal(s->n.early, 1);
     assert_int_equal(s->n.lost, 1);
     sender_free(s);
     arq_free(a);
