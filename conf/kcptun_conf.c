@@ -83,7 +83,7 @@ static void explain(const struct kopts *o, struct conf_problems *ps)
         conf_problem_add(ps, true, place_of(pprof), "pprof: does nothing here; see perf(1)");
     if (o->role == CONF_CLIENT && !kopts_text(o, "smuxver"))
         conf_problem_add(ps, true, (struct place){o->program, 0},
-                         "smuxver: not given: 2, and where a server drops that, as before November 2025, then 1");
+                         "smuxver: not given: 2, or 1 if that is what the server reads, as before November 2025");
 }
 
 int kopts_settle(struct kopts *o, struct conf_problems *ps)

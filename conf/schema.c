@@ -151,7 +151,7 @@ const struct conf_key conf_keys[] = {
      "no message for each stream"},
     {"smuxver", IN_BOTH, &conf_enum, P(smuxver), ANY, {"auto", "2"}, smuxvers, NEW,
      "multiplexer version; the same at both ends (kcptun before November 2025 defaults to 1). With auto a server takes that of "
-     "each client's first frame; a client begins with 2, and goes on with the other one when a server drops that"},
+     "each client's first frame; a client finds out which one its server reads"},
     {"smuxbuf", IN_BOTH, &conf_size, P(smuxbuf), 4096, GIB, BOTH("4194304"), NULL, NEW,
      "receive buffer of a session. Mode auto: a ceiling, 64M unless given"},
     {"streambuf", IN_BOTH, &conf_size, P(streambuf), 4096, GIB, BOTH("2097152"), NULL, NEW,

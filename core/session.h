@@ -50,6 +50,7 @@ enum session_end {                /* why a session is dead */
     SESSION_ALIVE,
     SESSION_SILENT,               /* the peer answers no more */
     SESSION_LOST_STATE,           /* the peer answers, but knows nothing of what it had acknowledged */
+    SESSION_UNREAD,               /* the peer dropped the session with our first frame: session_prove() */
     SESSION_REFUSED,              /* its host says that nobody listens, and nothing else comes from there */
     SESSION_PROTOCOL,             /* the peer's stream is not what was agreed */
     SESSION_NO_MEMORY,
@@ -112,6 +113,11 @@ bool session_is_doubtful(const struct session *s, struct tick now);
 bool session_is_disowned(const struct session *s);
 /* Has the peer say something, whoever it is. */
 void session_greet(struct session *s);
+/* Client: before a stream is entrusted to it, the peer is to prove that it reads our frames. If it does not,
+ * the session ends (SESSION_UNREAD), and nothing is lost. This takes a quarter second and two round trips, but one round trip
+ * where the peer sends frames of its own. */
+void session_prove(struct session *s);
+bool session_is_proven(const struct session *s); /* true, too, if no proof was asked for */
 uint32_t session_rcv_next(const struct session *s); /* sn of the peer's segments before which all have come */
 /* Everything handed over has been acknowledged by the peer, what it sent was acknowledged to it, and nothing waits. */
 bool session_is_drained(const struct session *s);

@@ -107,6 +107,7 @@ bool session_tend(struct session *s, struct tick now)
 {
     if (!look_after(s, now))
         return false;
+    session_proof_tend(s, now);
     if (!tick_before(now, s->next_nop)) {
         /* our own kind goes by what it hears of any sort; another counts frames */
         if (!smux_peer_is_ours(s->smux) || tick_since_us(now, s->last_io) >= s->p.keepalive_ms * UINT64_C(1000))
@@ -125,6 +126,7 @@ struct tick session_tend_due(const struct session *s)
 {
     struct tick ask = next_probe(s);
     bool asking = s->probes || s->refusals;
+    struct tick prove = s->proof.step == PROOF_RESTS ? s->proof.again : TICK_NEVER;
 
-    return tick_min(on_grid(s->next_nop), asking ? ask : on_grid(ask));
+    return tick_min(prove, tick_min(on_grid(s->next_nop), asking ? ask : on_grid(ask)));
 }

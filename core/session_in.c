@@ -140,8 +140,8 @@ static bool heard(struct session *s, struct tick now)
     if (a->behind == 0)
         s->behind_since = now;
     else if (a->behind >= BEHIND_MIN && tick_since_us(now, s->behind_since) >= BEHIND_US)
-        return session_fail(s, SESSION_LOST_STATE);
-    return true;
+        return session_fail(s, s->proof.step ? SESSION_UNREAD : SESSION_LOST_STATE);
+    return session_proof_heard(s);
 }
 
 int session_input(struct session *s, struct bytes payload, struct tick now)

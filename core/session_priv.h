@@ -1,6 +1,7 @@
 /* core/session_priv.h - the inside of a session, shared by session.c (its life and what is said of it), session_in.c,
- * session_out.c, session_ack.c (how it acknowledges), session_alive.c (signs of life), session_gap.c (what is missing of
- * the peer's), session_count.c and session_sees.c (what the peer's settings look like). */
+ * session_out.c, session_ack.c (how it acknowledges), session_alive.c (signs of life), session_proof.c (whether the peer
+ * reads us), session_gap.c (what is missing of the peer's), session_count.c and session_sees.c (what the peer's settings
+ * look like). */
 #ifndef CORE_SESSION_PRIV_H
 #define CORE_SESSION_PRIV_H
 
@@ -69,6 +70,11 @@ struct session {
         unsigned n[2]; /* in this and the last OVERTAKE_US */
         struct tick since;
     } overtakes; /* small messages ahead of bulk */
+    struct proof { /* that the peer reads our frames */
+        enum { PROOF_NONE, PROOF_ASKED, PROOF_RESTS, PROOF_ASKED_AGAIN } step; /* none is wanted, or it has been given */
+        uint32_t sn; /* asked by this segment */
+        struct tick again; /* it rests until then */
+    } proof;
     struct tick next_ack; /* with a sender: acknowledgements wait until then */
     struct ack_plan {
         struct tick last; /* flush that acknowledged */
@@ -120,6 +126,8 @@ struct tick session_ack_due(const struct session *s); /* when what came is ackno
 /* Keepalive and probes, when they are due. False: the peer is gone. */
 bool session_tend(struct session *s, struct tick now);
 struct tick session_tend_due(const struct session *s);
+void session_proof_tend(struct session *s, struct tick now); /* asks the peer again, if it is time */
+bool session_proof_heard(struct session *s); /* after a datagram. False: s is dead */
 arq_pull_fn session_pull;
 /* With a rate: payload that may leave now. What does not stays due. */
 int32_t session_budget(void *session);

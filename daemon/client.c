@@ -248,6 +248,11 @@ int client_follow(struct client *c, const struct conf_profile *conf)
     return 0;
 }
 
+struct remotes *client_remotes(struct client *c)
+{
+    return c->remotes;
+}
+
 void client_change(struct client *c, bool renew)
 {
     resize(c);

@@ -14,6 +14,7 @@ void client_drain(struct client *c, bool on);           /* stops listening, or b
 int client_listen(struct client *c, struct sockets *s); /* there from now on, if this is the home worker. 0, -errno */
 /* Uses the servers of conf, which takes the profile's place, from now on. 0, -ENOMEM: as it was. */
 int client_follow(struct client *c, const struct conf_profile *conf);
+struct remotes *client_remotes(struct client *c);       /* its servers, as this worker knows them */
 /* The profile has changed. renew: new sessions take the place of those there are. */
 void client_change(struct client *c, bool renew);
 void client_on_accept(struct io_src *s, const struct io_event *ev);

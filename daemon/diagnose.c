@@ -1,8 +1,10 @@
 /* daemon/diagnose.c - see diagnose.h. */
 #include "daemon/diagnose.h"
 
+#include "daemon/client.h"
 #include "daemon/findings.h"
 #include "daemon/log.h"
+#include "daemon/remotes.h"
 
 #include <stddef.h>
 
@@ -47,18 +49,18 @@ void diagnose_unopened(struct tunnel *t, const struct io_src *sock, const struct
 /* With smuxver = auto a client's next session speaks as the server does, or otherwise than the one it dropped. */
 static void learn_smux_version(const struct peer *p, const struct session_sight *sight)
 {
-    struct tunnel *t = p->tunnel;
-    uint8_t next = t->smux_ver;
+    const uint8_t had = smux_version(session_smux(p->session));
+    struct client *c = p->tunnel->client;
+    uint8_t next = had;
 
-    if (!t->client || t->conf->smuxver)
+    if (!c || p->tunnel->conf->smuxver)
         return;
     if (sight->bits & SESSION_SEES_SMUX_VER)
-        next = sight->smux_ver;
+        remotes_smux_read(client_remotes(c), &p->remote, next = sight->smux_ver);
     else if (sight->bits & SESSION_SEES_DROPPED)
-        next = sight->smux_ver == 1 ? 2 : 1;
-    if (next != t->smux_ver)
+        next = remotes_smux_dropped(client_remotes(c), &p->remote, had);
+    if (next != had)
         log_info("%s: the next session speaks version %u of smux", peer_text(p), next);
-    t->smux_ver = next;
 }
 
 bool diagnose_peer(struct peer *p)
@@ -82,6 +84,9 @@ bool diagnose_peer(struct peer *p)
     struct tunnel *t = p->tunnel;
     struct session_sight sight = session_sees(p->session, t->w->now);
 
+    learn_smux_version(p, &sight);
+    if (session_end(p->session) == SESSION_UNREAD && sight.smux_ver != 1)
+        return true; /* no wonder: it will be asked whether it reads version 1 */
     for (unsigned i = 0; i < LEN(rows) && sight.bits & ~p->told; i++) {
         if (!(sight.bits & ~p->told & rows[i].bit))
             continue;
@@ -89,6 +94,5 @@ bool diagnose_peer(struct peer *p)
         note(t, &p->remote, rows[i].kind, 1, &sight);
         stat_add((uint64_t *)(void *)((char *)t->stats + rows[i].counter), 1);
     }
-    learn_smux_version(p, &sight);
     return session_end(p->session) && sight.bits;
 }

@@ -70,10 +70,10 @@ static int dial_tcp(struct tunnel *t, const struct sockaddr_any *to, struct fake
 }
 
 /* A session that has the sockets, which it takes. NULL: out of memory, or of what sockets are watched with. */
-static struct peer *peer_on(struct tunnel *t, const struct faketcp_dialled *d)
+static struct peer *peer_on(struct tunnel *t, const struct faketcp_dialled *d, uint8_t smux_ver)
 {
     struct worker *w = t->w;
-    struct peer *p = peer_new(t, t->keys.v[0], choose_conv(w), true);
+    struct peer *p = peer_new(t, t->keys.v[0], choose_conv(w), smux_ver);
     int r;
 
     if (p && d->tcp >= 0) {
@@ -92,7 +92,7 @@ static struct peer *peer_on(struct tunnel *t, const struct faketcp_dialled *d)
     return NULL;
 }
 
-int dial_session(struct peer **pp, struct tunnel *t, const struct sockaddr_any *to)
+int dial_session(struct peer **pp, struct tunnel *t, const struct sockaddr_any *to, uint8_t smux_ver)
 {
     struct faketcp_dialled d = {.tcp = -1};
     struct worker *w = t->w;
@@ -105,7 +105,7 @@ int dial_session(struct peer **pp, struct tunnel *t, const struct sockaddr_any *
         r = MIN(d.raw = open_socket(t, to), 0);
     if (r)
         return err_pass(r);
-    p = peer_on(t, &d);
+    p = peer_on(t, &d, smux_ver);
     if (!p)
         return err_pass(-ENOMEM);
     p->sock = &p->src;

@@ -4,8 +4,8 @@
 
 #include "daemon/tunnel.h"
 
-/* A session on a socket of its own, in no slot yet. 0, -errno. */
-int dial_session(struct peer **pp, struct tunnel *t, const struct sockaddr_any *to);
+/* A session on a socket of its own, in no slot yet. smux_ver: with smuxver = auto. 0, -errno. */
+int dial_session(struct peer **pp, struct tunnel *t, const struct sockaddr_any *to, uint8_t smux_ver);
 /* True if the kernel would now choose another source address for p's server than the one p's socket has. */
 bool dial_has_other_way(const struct peer *p);
 /* The address that p's socket has is still one of this machine. */

@@ -41,7 +41,7 @@ struct peer {                     /* a session and where it lives */
     struct deal_meter meter;      /* of what its streams carry */
     struct tick expires, dies;    /* client with autoexpire: takes no new streams; is closed */
     bool limited;                 /* counted in the limits */
-    bool heard;                   /* anything ever arrived */
+    bool heard;                   /* anything ever arrived that knows of it */
     unsigned told;                /* what its session sees and was noted: bits of SESSION_SEES_ */
     bool proven;                  /* client: and its slot knows */
     bool retired;                 /* ends once its streams have */

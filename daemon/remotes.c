@@ -9,12 +9,15 @@
 enum {
     SILENT_MIN_MS = 4000, /* an address that did not answer is passed over for so long, doubled each time, ... */
     SILENT_MAX_MS = 60000, /* ... up to this */
+    SMUX_FIRST = 2,
 };
 
 struct candidate { /* an address behind a name */
     struct sockaddr_any addr; /* its port is the first of the range */
     struct tick silent_until;
     uint32_t silent_ms;
+    uint8_t smux_ver; /* 0: SMUX_FIRST */
+    bool smux_known;
 };
 
 struct remote {
@@ -193,6 +196,8 @@ int remotes_pick(struct remotes *rs, struct worker *w, unsigned below, uint64_t 
     out->rank = rank;
     out->addr = c->addr;
     set_port(&out->addr, htons(name_port(rs->v[rank].text, &w->nonce)));
+    out->smux_ver = c->smux_ver ? c->smux_ver : SMUX_FIRST;
+    out->smux_known = c->smux_known;
     return 0;
 }
 
@@ -220,6 +225,37 @@ void remotes_answered(struct remotes *rs, const struct remote_pick *p)
         c->silent_ms = 0;
         c->silent_until = (struct tick){0};
     }
+}
+
+static struct candidate *at_address(struct remotes *rs, const struct sockaddr_any *addr)
+{
+    struct candidate *c = NULL;
+
+    for (unsigned i = 0; i < rs->n && !c; i++)
+        c = find(&rs->v[i], addr);
+    return c;
+}
+
+void remotes_smux_read(struct remotes *rs, const struct sockaddr_any *addr, uint8_t ver)
+{
+    struct candidate *c = at_address(rs, addr);
+
+    if (!c)
+        return;
+    c->smux_ver = ver;
+    c->smux_known = true;
+}
+
+uint8_t remotes_smux_dropped(struct remotes *rs, const struct sockaddr_any *addr, uint8_t ver)
+{
+    struct candidate *c = at_address(rs, addr);
+    uint8_t next = c && c->smux_known ? ver : ver == 1 ? 2 : 1;
+
+    if (c) {
+        c->smux_ver = next;
+        c->smux_known = false;
+    }
+    return next;
 }
 
 bool remotes_have_better(const struct remotes *rs, struct tick now)

@@ -10,6 +10,8 @@ struct remotes;
 struct remote_pick {
     unsigned rank;                /* place in the configured list; 0 is preferred */
     struct sockaddr_any addr;
+    uint8_t smux_ver;             /* with smuxver = auto: 1, 2 */
+    bool smux_known;              /* it was read there, so a session may begin with streams */
 };
 
 struct remotes *remotes_new(const struct conf_profile *c); /* borrowed till remotes_follow(). NULL: out of memory */
@@ -28,6 +30,11 @@ const char *remotes_why(const struct remotes *r);
 /* What came of it. A silent address is passed over for a while, longer each time. */
 void remotes_silent(struct remotes *r, const struct remote_pick *p, struct tick now, uint32_t jitter);
 void remotes_answered(struct remotes *r, const struct remote_pick *p);
+/* smuxver = auto: each address has a version of smux of its own. It reads ver. */
+void remotes_smux_read(struct remotes *r, const struct sockaddr_any *addr, uint8_t ver);
+/* It dropped a session in ver, without a frame of its own. Where ver was read before it may only have begun anew. Returns the
+ * version of the next one. */
+uint8_t remotes_smux_dropped(struct remotes *r, const struct sockaddr_any *addr, uint8_t ver);
 /* Whether another address, not known to be silent, is there to try at once. */
 bool remotes_have_better(const struct remotes *r, struct tick now);
 /* There is but one: it is used without waiting for its first answer. */

@@ -426,7 +426,7 @@ static struct peer *begin(struct tunnel *t, const struct arrival *a)
                        net_addr_text(a->from));
         return NULL;
     }
-    p = peer_new(t, a->key, a->conv, false);
+    p = peer_new(t, a->key, a->conv, 0);
     if (!p) {
         limits_give(w->sh->limits, t->id, ip);
         stat_add(&t->stats->memory_drops, 1);

@@ -255,18 +255,25 @@ static void give_up_trial(struct slot *s, const char *why)
 
 /* ---- dialling ---- */
 
-/* With one server, connections that wait need no proof that it is there: what they have to say asks for the answer. */
+/* The server is there, and reads what a session says. */
+static bool is_answered(const struct peer *p)
+{
+    return p->heard && session_is_proven(p->session);
+}
+
+/* With one server whose version of smux is known, connections that wait need no proof that it is there: what they have to say
+ * asks for the answer. */
 static bool may_begin_unproven(const struct slot *s)
 {
-    return !s->peer && s->n_fds && !is_extra(s) && remotes_are_one(s->remotes) &&
-           !(s->trial && fake_dial_waits(s->trial));
+    return !s->peer && s->n_fds && !is_extra(s) && remotes_are_one(s->remotes) && s->trial &&
+           !fake_dial_waits(s->trial) && session_is_proven(s->trial->session);
 }
 
 /* Opens a session as the trial. 0, -errno. */
 static int dial(struct slot *s, const struct remote_pick *to)
 {
     struct peer *p;
-    int r = dial_session(&p, s->tunnel, &to->addr);
+    int r = dial_session(&p, s->tunnel, &to->addr, to->smux_ver);
 
     if (r)
         return err_pass(r);
@@ -274,7 +281,9 @@ static int dial(struct slot *s, const struct remote_pick *to)
     s->trial = p;
     s->tried = *to;
     s->dialled = worker_of(s)->now;
-    if (!may_begin_unproven(s))
+    if (!s->tunnel->conf->smuxver && !to->smux_known)
+        session_prove(p->session);
+    else if (!may_begin_unproven(s))
         session_greet(p->session);
     return 0;
 }
@@ -308,10 +317,10 @@ static void try_dial(struct slot *s)
 static void judge_trial(struct slot *s)
 {
     struct tick now = worker_of(s)->now;
-    bool others = is_extra(s) || remotes_have_better(s->remotes, now);
+    bool others = !s->trial->heard && (is_extra(s) || remotes_have_better(s->remotes, now));
     uint64_t patience = others ? PATIENCE_US : PATIENCE_ONE_US;
 
-    if (!s->trial->heard) {
+    if (!is_answered(s->trial)) {
         if (may_begin_unproven(s))
             adopt(s);
         else if (tick_since_us(now, s->dialled) >= patience)
@@ -339,7 +348,7 @@ static bool waits_for_name(const struct slot *s)
 static struct tick next_look(const struct slot *s)
 {
     struct tick now = worker_of(s)->now, t = TICK_NEVER;
-    bool answered = s->trial && s->trial->heard;
+    bool answered = s->trial && is_answered(s->trial);
 
     if (s->trial && !answered)
         t = tick_add_us(s->dialled, tick_since_us(now, s->dialled) < PATIENCE_US ? PATIENCE_US : PATIENCE_ONE_US);
@@ -396,7 +405,7 @@ void slot_step(struct slot *s)
         try_dial(s);
     if (waits_for_name(s) && tick_since_us(now, s->since) >= PATIENCE_US)
         do_without(s, "its server's name is not known in time");
-    if (s->trial && may_begin_unproven(s))
+    if (may_begin_unproven(s))
         adopt(s);
     if (s->peer && s->n_fds)
         hand_out(s);
@@ -506,6 +515,12 @@ void slot_dissolve(struct slot *s, void (*take)(struct slot *s, int fd))
 
 /* ---- what happens to sessions ---- */
 
+/* Of the two versions of smux it dropped the one that is tried first: the other has its turn at once. */
+static bool has_other_version(const struct slot *s, enum session_end end)
+{
+    return end == SESSION_UNREAD && s->tried.smux_ver == 2;
+}
+
 static void begin_doubt(struct slot *s)
 {
     struct worker *w = worker_of(s);
@@ -540,10 +555,12 @@ void slot_served(struct slot *s, struct peer *p)
 {
     if (p == s->peer)
         note_streams(s);
-    if (p->heard && !p->proven) {
+    if (is_answered(p) && !p->proven) {
         p->proven = true;
         s->failures = 0;
         if (p == s->trial) {
+            if (!s->tunnel->conf->smuxver && !s->tried.smux_known)
+                remotes_smux_read(s->remotes, &p->remote, s->tried.smux_ver);
             remotes_answered(s->remotes, &s->tried);
             s->answered = worker_of(s)->now;
             slot_step(s);
@@ -598,8 +615,12 @@ void slot_lost(struct slot *s, struct peer *p)
     struct session_info i;
 
     if (p == s->trial) {
+        bool at_once = has_other_version(s, end);
+
         s->trial = NULL;
-        if (end)
+        if (at_once)
+            s->dial_at = tick_add_ms(w->now, 1);
+        else if (end)
             trial_failed(s, &s->tried, session_end_text(p->session));
         set_timer(s);
         return;

@@ -45,7 +45,6 @@ int tunnel_new(struct worker *w, struct plan *plan)
     t->findings = plan->findings[w->id];
     t->draining = plan->drained;
     t->stamp = nonce_u32(&w->nonce);
-    t->smux_ver = 2;
     t->tidy.fire = on_tidy;
     list_init(&t->old);
     list_init(&t->waiting);
@@ -503,7 +502,7 @@ static void on_timer(struct timer *tm)
     worker_touch(p->tunnel->w, p);
 }
 
-struct peer *peer_new(struct tunnel *t, struct tunnel_key *key, uint32_t conv, bool is_client)
+struct peer *peer_new(struct tunnel *t, struct tunnel_key *key, uint32_t conv, uint8_t smux_ver)
 {
     struct cipher *c = keyring_cipher(key, t->conf->name);
     struct peer *p = c ? calloc(1, sizeof *p) : NULL;
@@ -513,8 +512,8 @@ struct peer *peer_new(struct tunnel *t, struct tunnel_key *key, uint32_t conv, b
     if (!p)
         return NULL;
     sp = params_session(t->conf, c);
-    if (is_client && !sp.smux_ver)
-        sp.smux_ver = t->smux_ver;
+    if (!sp.smux_ver)
+        sp.smux_ver = smux_ver;
     sp.conv = conv;
     sp.pool = w->pool;
     sp.stats = t->stats;
@@ -539,7 +538,7 @@ struct peer *peer_new(struct tunnel *t, struct tunnel_key *key, uint32_t conv, b
         return NULL;
     }
     w->n_peers++;
-    stat_add(is_client ? &t->stats->active_opens : &t->stats->passive_opens, 1);
+    stat_add(t->client ? &t->stats->active_opens : &t->stats->passive_opens, 1);
     stat_add(&t->stats->curr_estab, 1);
     if (t->stats->curr_estab > t->stats->max_conn)
         stat_set(&t->stats->max_conn, t->stats->curr_estab);

@@ -50,7 +50,6 @@ struct tunnel {
     struct name target;           /* server: addresses of the target */
     struct list waiting;          /* relays that wait for them */
     struct client *client;        /* client */
-    uint8_t smux_ver;             /* client with smuxver = auto: of its next session */
     struct tick disowned;         /* server: see server.c */
     uint32_t stamp;               /* what the timestamps of fake TCP begin at */
     bool draining;                /* takes no new sessions and streams; a session ends with its last stream */
@@ -97,8 +96,9 @@ unsigned tunnel_send_run(struct tunnel *t, const struct tunnel_way *way, const u
 void tunnel_send(struct tunnel *t, const struct packet_batch *b);
 
 /* ---- sessions ---- */
-/* A session on top of conv, with its own timer, not yet in any table. NULL: no memory. */
-struct peer *peer_new(struct tunnel *t, struct tunnel_key *key, uint32_t conv, bool is_client);
+/* A session on top of conv, with its own timer, not yet in any table. smux_ver: with smuxver = auto; 0 at a server. NULL: no
+ * memory. */
+struct peer *peer_new(struct tunnel *t, struct tunnel_key *key, uint32_t conv, uint8_t smux_ver);
 /* Ends it: every stream is reset, its local side too. Freed when its socket is. */
 void peer_close(struct peer *p, const char *why);
 /* What is due: events of its streams, datagrams, timer. Called once a turn for touched peers. */

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -222,28 +223,57 @@ def test_our_client(build: Path, tmp_path: Path, stack: ExitStack, theirs: None)
     )
 
 
-def test_smuxver_not_given(build: Path, tmp_path: Path, stack: ExitStack, theirs: None) -> None:
-    """The packaged server has 1 then, later ones 2: it is found out."""
+@pytest.mark.parametrize("there", ("1", "2"))
+def test_smuxver_not_given(
+    build: Path, tmp_path: Path, stack: ExitStack, theirs: None, there: str
+) -> None:
+    """The packaged server has 1 then, later ones 2: it is found out before anything of a connection
+    leaves, so that those made meanwhile are served like all others."""
     udp, tcp = peers.free_port(), peers.free_port()
     with apps.Service(apps.duplex) as target:
-        start(
-            stack, their_end(tmp_path, "server", "-l", f":{udp}", "-t", target.address), "udp", udp
-        )
-        argv = ("-l", f"127.0.0.1:{tcp}", "-r", f"127.0.0.1:{udp}")
+        argv = ("-l", f":{udp}", "-t", target.address, "-smuxver", there)
+        start(stack, their_end(tmp_path, "server", *argv), "udp", udp)
+        argv = ("-l", f"127.0.0.1:{tcp}", "-r", f"127.0.0.1:{udp}", "-conn", "2")
         client = start(stack, Named(build, tmp_path, "kcptun-client", *argv), "tcp", tcp)
+        with ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(apps.exchange, tcp, 100_000, 100_000, n) for n in range(4)]:
+                done.result()
+        told = re.findall(rf"^{STAMP}smux version: (\d) on connection: ", client.log(), re.M)
+        apps.exchange(tcp, 300_000, 300_000, 4)
+        client.stop()
+    assert told[-1] == there and "2" in told
+
+
+def test_smuxver_of_a_server_that_is_exchanged(
+    build: Path, tmp_path: Path, stack: ExitStack, theirs: None
+) -> None:
+    """One of 2021 takes the place of a later one: what was open ends, what comes then is served."""
+    udp, tcp = peers.free_port(), peers.free_port()
+    with apps.Service(apps.echo) as target:
+        argv = ("-l", f":{udp}", "-t", target.address, "-smuxver")
+        server = start(stack, their_end(tmp_path, "server", *argv, "2"), "udp", udp)
+        args = ("-l", f"127.0.0.1:{tcp}", "-r", f"127.0.0.1:{udp}")
+        client = start(stack, Named(build, tmp_path, "kcptun-client", *args), "tcp", tcp)
+        with apps.connect(tcp, 30) as s:
+            apps.ask(s)
+            server.kill()
+            start(stack, their_end(tmp_path, "server", *argv, "1"), "udp", udp)
+            with pytest.raises(OSError):
+                while s.send(b"?") and s.recv(1):
+                    pass
+                raise ConnectionResetError
 
         def works() -> bool:
             try:
-                apps.exchange(tcp, 1000, 1000, 1)
+                with apps.connect(tcp, 30) as s:
+                    apps.ask(s)
             except (OSError, EOFError):
                 return False
             return True
 
         peers.wait_for("version 1", works, 30)
-        apps.exchange(tcp, 300_000, 300_000, 2)
+        assert works()
         client.stop()
-    assert re.search(rf"^{STAMP}smux version: 2 on connection: ", client.log(), re.M)
-    assert re.search(rf"^{STAMP}smux version: 1 on connection: ", client.log(), re.M)
 
 
 def test_json_counts_more(build: Path, tmp_path: Path, stack: ExitStack, theirs: None) -> None:
@@ -306,8 +336,7 @@ def test_their_options_are_ours(build: Path, tmp_path: Path, theirs: None) -> No
 @pytest.mark.parametrize(
     "args, status, says",
     [
-        (["-bogus"], USAGE, "Incorrect Usage. "),
-        (["-mtu", "x"], USAGE, "Incorrect Usage. "),
+        (["-bogus"], USAGE, "Incorrect Usage. flag provided but not defined: -bogus\n\nNAME:"),
         (
             ["-l", ":1", "-localaddr", ":2"],
             USAGE,
@@ -346,6 +375,35 @@ def test_taken_port(build: Path, tmp_path: Path) -> None:
         s.listen()
         done = run(build, tmp_path, "kcptun-client", "-l", "127.0.0.1:%d" % s.getsockname()[1])
     assert done.returncode == REFUSED and "in use" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    (
+        ["-bogus"],
+        ["--bogus=1"],
+        ["---l"],
+        ["-=3"],
+        ["-mtu"],
+        ["-mtu", "x"],
+        ["-ds", "08"],
+        ["-mtu=1_"],
+        ["-mtu", "99999999999999999999"],
+        ["-quiet=maybe"],
+        ["-l", ":1", "-localaddr", ":2"],
+    ),
+    ids=" ".join,
+)
+def test_mistakes_in_their_words(
+    build: Path, tmp_path: Path, theirs: None, args: list[str]
+) -> None:
+    """All but the status is what the packaged program says, in front of its help."""
+    said = subprocess.run(
+        ["/usr/bin/kcptun-client", *args], capture_output=True, text=True, timeout=20, check=False
+    )
+    ours = run(build, tmp_path, "kcptun-client", *args)
+    assert (said.returncode, ours.returncode) == (0, USAGE)
+    assert said.stdout.split("NAME:")[0] == ours.stdout.split("NAME:")[0] != ""
 
 
 # --- files
@@ -520,6 +578,46 @@ def agree(one: dict[str, str], other: dict[str, str]) -> bool:
         ):
             return False
     return True
+
+
+def their_counters(end: Any) -> dict[str, int]:
+    """Of a running kcptun, or of ours under its name."""
+    said = end.log().count("KCP SNMP:&{")
+    end.signal(signal.SIGUSR1)
+    peers.wait_for("the line", lambda: end.log().count("KCP SNMP:&{") > said, 10)
+    line = re.findall(r"KCP SNMP:&\{(.*)\}", end.log())[-1]
+    return {name: int(n) for name, n in (part.split(":") for part in line.split())}
+
+
+@pytest.mark.parametrize("role", ("client", "server"))
+def test_early(build: Path, tmp_path: Path, role: str, theirs: None) -> None:
+    """What is lost of a thin flow leaves again before two later packets have been acknowledged: a
+    kcptun does that, and so do our named modes."""
+    opt = peers.Options(mode="fast", datashard=0, parityshard=0)
+    kinds = ("ours", "theirs") if role == "client" else ("theirs", "ours")
+    with apps.Service(apps.echo) as target:
+        with peers.tunnel(
+            build,
+            tmp_path,
+            target.address,
+            (kinds[0], opt),
+            (kinds[1], opt),
+            mangle={"both": "loss=15,delay=5"},
+        ) as t:
+            ours, other = (t.client, t.server) if role == "client" else (t.server, t.client)
+
+            def counted() -> bool:
+                for _ in range(20):
+                    s.sendall(b"x" * 100)
+                    time.sleep(0.05)
+                here, there = ours.counters("t"), their_counters(other)
+                again = here["FastRetransSegs"] + here["EarlyRetransSegs"] + here["LostSegs"]
+                assert here["RetransSegs"] == again
+                return here["EarlyRetransSegs"] > 1 and there["EarlyRetransSegs"] > 1
+
+            with apps.connect(t.port, 30) as s:
+                peers.wait_for("both to have counted some", counted, 60)
+            peers.wait_for("the end", lambda: not ours.counters("t")["StreamsNow"], 30)
 
 
 def test_file_of_theirs_goes_on(build: Path, tmp_path: Path, stack: ExitStack) -> None:

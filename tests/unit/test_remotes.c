@@ -124,12 +124,46 @@ static void test_silence_is_bounded(void **state)
     end(&b);
 }
 
+/* Each address has a version of its own. One that was read there is tried again before the other. */
+static void test_smux_versions(void **state)
+{
+    struct remote_pick p[2];
+    struct bench b;
+
+    (void)state;
+    begin(&b, "10.0.0.1:1000, 10.0.0.2:2000-2009");
+    p[0] = pick(&b, UINT_MAX);
+    assert_true(p[0].smux_ver == 2 && !p[0].smux_known);
+    assert_int_equal(remotes_smux_dropped(b.r, &p[0].addr, 2), 1);
+    assert_int_equal(remotes_smux_dropped(b.r, &p[0].addr, 2), 1); /* two sessions had begun with it */
+    p[0] = pick(&b, UINT_MAX);
+    assert_true(p[0].smux_ver == 1 && !p[0].smux_known);
+    remotes_smux_read(b.r, &p[0].addr, 1);
+    p[0] = pick(&b, UINT_MAX);
+    assert_true(p[0].smux_ver == 1 && p[0].smux_known);
+    remotes_silent(b.r, &p[0], b.w.now, 0);
+    p[1] = pick(&b, UINT_MAX);
+    assert_true(p[1].rank == 1 && p[1].smux_ver == 2 && !p[1].smux_known);
+    remotes_smux_read(b.r, &p[1].addr, 2); /* whatever the port it drew */
+    assert_true(pick(&b, UINT_MAX).smux_known);
+    assert_int_equal(remotes_smux_dropped(b.r, &p[1].addr, 2), 2); /* it may only have begun anew */
+    p[1] = pick(&b, UINT_MAX);
+    assert_true(p[1].smux_ver == 2 && !p[1].smux_known);
+    assert_int_equal(remotes_smux_dropped(b.r, &p[1].addr, 2), 1);
+    p[1].addr.in.sin_addr.s_addr++;
+    remotes_smux_read(b.r, &p[1].addr, 2); /* nobody's */
+    assert_int_equal(remotes_smux_dropped(b.r, &p[1].addr, 1), 2);
+    assert_int_equal(pick(&b, UINT_MAX).smux_ver, 1);
+    end(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_by_preference),
         cmocka_unit_test(test_port_ranges),
         cmocka_unit_test(test_silence_is_bounded),
+        cmocka_unit_test(test_smux_versions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
