@@ -517,6 +517,7 @@ def test_workers_stay_on_their_cores(build: Path, tmp_path: Path) -> None:
     sections, _ = one_pair("127.0.0.1:1")
     sections["global"] = {"workers": 2, "cpus": cpu}
     daemon = peers.Daemon(build, tmp_path, "both", sections)
+    daemon.wait_until("its log", lambda: "is ready" in daemon.log())
     threads = {
         (task / "comm").read_text().strip(): os.sched_getaffinity(int(task.name))
         for task in Path(f"/proc/{daemon.pid}/task").iterdir()
