@@ -179,6 +179,21 @@ static int take_seg(struct arq *a, const struct arq_seg *s, const uint8_t *body,
     return 0;
 }
 
+/* Who began anew says the same una for ever, and who disowns a conversation one beyond any window. One that moves up to what
+ * we know is of datagrams that come late, however many. */
+static void look_behind(struct arq *a, uint32_t una)
+{
+    bool late = serial_before(a->behind_una, una) && a->rmt_una - una < ARQ_FAR_BEHIND;
+
+    if (!serial_before(una, a->rmt_una))
+        a->st.behind = 0;
+    else if (!a->st.behind || late)
+        a->st.behind = 1;
+    else
+        a->st.behind++;
+    a->behind_una = una;
+}
+
 /* The steps after the last segment of a datagram that was good to its end. */
 static void taken(struct arq *a, const struct taking *t, unsigned flags)
 {
@@ -188,7 +203,7 @@ static void taken(struct arq *a, const struct taking *t, unsigned flags)
         arq_snd_later_ack(a, t->ack_sn, t->ack_ts);
     a->n.in_segs += t->segs;
     if (!(flags & ARQ_RECOVERED))
-        a->st.behind = serial_before(t->una, a->rmt_una) ? a->st.behind + 1 : 0;
+        look_behind(a, t->una);
     if (arq_within(t->una, a->rmt_una, a->st.snd_una + 1))
         a->rmt_una = t->una;
     if (!advance)

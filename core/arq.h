@@ -14,6 +14,7 @@
 
 enum {
     ARQ_HEADER = 24,              /* bytes of a segment header */
+    ARQ_FAR_BEHIND = 1 << 29,     /* segments; no window reaches as far */
     ARQ_WND_MAX = 32768,
     ARQ_MIN_RTO_MS = 100,         /* arq_knobs.min_rto_ms to begin with; with nodelay: */
     ARQ_MIN_RTO_EAGER_MS = 30,
@@ -95,8 +96,8 @@ struct arq_state {
     uint32_t n_acks, n_fresh;     /* acknowledgements waiting for a flush; of these, for what came the first time */
     bool came_again;              /* lazy_acks: something that una covers did, and una has not been said since */
     uint32_t xmit;                /* timeouts so far */
-    uint32_t behind;              /* datagrams in a row whose una lies before snd_una: > 0 while the peer seems to
-                                   * have lost its state, or while reordering is heavy */
+    uint32_t behind;              /* datagrams in a row whose una lies before what it was, and stays there: > 0 while
+                                   * the peer seems to have lost its state; 1 while late ones arrive */
     uint32_t rmt_ts;              /* latest time the peer wrote into a PUSH; ... */
     bool rmt_ts_known;            /* ... if there was one */
     uint32_t heard_ms;            /* KCP clock when a datagram of this conversation last arrived */

@@ -99,6 +99,7 @@ struct arq {
     uint32_t *lent;               /* sn of what points into memory of the caller of arq_input() */
     uint32_t n_lent, lent_cap;
     uint32_t rmt_una;             /* highest una heard */
+    uint32_t behind_una;          /* that of the newest datagram, of use while st.behind */
     struct arq_ack again_ack;     /* for what came_again */
 
     struct arq_ack *acks;         /* [ack_at, ack_end) is being written, [ack_end, ack_n) waits for a flush */

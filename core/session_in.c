@@ -130,16 +130,18 @@ static bool fec_in(struct session *s, const struct shard *sh, struct tick now)
     return true;
 }
 
-/* A sign of life, and of memory: una that stays behind what it was means that the peer began anew. */
+/* A sign of life, and of memory: una that stays behind what it was means that the peer began anew, if for longer than
+ * anything is under way. */
 static bool heard(struct session *s, struct tick now)
 {
     const struct arq_state *a = arq_state(s->arq);
 
     s->heard = now;
     s->probes = s->refusals = 0;
-    if (a->behind == 0)
+    if (a->behind <= 1)
         s->behind_since = now;
-    else if (a->behind >= BEHIND_MIN && tick_since_us(now, s->behind_since) >= BEHIND_US)
+    else if (a->behind >= BEHIND_MIN &&
+             tick_since_us(now, s->behind_since) >= MAX((uint64_t)BEHIND_US, 2 * a->rto_ms * UINT64_C(1000)))
         return session_fail(s, s->proof.step ? SESSION_UNREAD : SESSION_LOST_STATE);
     return session_proof_heard(s);
 }

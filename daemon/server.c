@@ -331,7 +331,6 @@ struct arrival { /* an opened datagram on the worker that owns its conversation 
 enum {
     DISOWN_US = 1000, /* between answers to strangers, ... */
     DISOWN_BURST = 100, /* ... of which so many may go at once */
-    FAR_BEHIND = 1 << 30,
 };
 
 /* Says by one datagram that we know nothing of conversation conv: a WINS whose una lies far before next, up to which its
@@ -347,7 +346,7 @@ static bool say_unknown(struct tunnel *t, const struct tunnel_way *way, struct c
         .cmd = ARQ_SEG_WINS,
         .wnd = (uint16_t)MIN(t->conf->rcvwnd, (uint32_t)UINT16_MAX),
         .ts = tick_ms(w->now),
-        .una = next - FAR_BEHIND,
+        .una = next - 2 * ARQ_FAR_BEHIND,
     };
     int err;
 

@@ -324,6 +324,39 @@ static void test_probes(void **state)
     free(s);
 }
 
+static void test_who_is_behind(void **state)
+{
+    struct solo *s = malloc(sizeof *s);
+    struct arq_seg seg = {.cmd = ARQ_SEG_WINS, .wnd = 32, .una = 20};
+
+    (void)state;
+    solo_init(s, &solo_params, 64);
+    solo_open(s);
+    s->left = 32;
+    solo_flush(s, 1);
+    assert_int_equal(solo_input(s, seg, 0, 2), 0);
+    for (seg.una = 1; seg.una < 20; seg.una++) { /* it was sent before the others: however many come late */
+        assert_int_equal(solo_input(s, seg, 0, 3), 0);
+        assert_int_equal(arq_state(s->a)->behind, 1);
+    }
+    assert_int_equal(solo_input(s, seg, 0, 4), 0);
+    assert_int_equal(arq_state(s->a)->behind, 0);
+    seg.una = 0;
+    for (unsigned i = 1; i < 10; i++) { /* it has begun anew */
+        assert_int_equal(solo_input(s, seg, 0, 5), 0);
+        assert_int_equal(arq_state(s->a)->behind, i);
+    }
+    seg.una = 20;
+    assert_int_equal(solo_input(s, seg, 0, 6), 0);
+    seg.una = 20 - 2 * (uint32_t)ARQ_FAR_BEHIND;
+    for (unsigned i = 1; i < 10; i++, seg.una++) { /* it disowns whatever it is sent */
+        assert_int_equal(solo_input(s, seg, 0, 7), 0);
+        assert_int_equal(arq_state(s->a)->behind, i);
+    }
+    solo_fini(s);
+    free(s);
+}
+
 static void test_recovered(void **state)
 {
     struct solo *s = malloc(sizeof *s);
@@ -741,6 +774,7 @@ int main(void)
         cmocka_unit_test(test_receive_window),
         cmocka_unit_test(test_ack_filter),
         cmocka_unit_test(test_probes),
+        cmocka_unit_test(test_who_is_behind),
         cmocka_unit_test(test_recovered),
         cmocka_unit_test(test_spurious),
         cmocka_unit_test(test_dead_link),
