@@ -2,16 +2,11 @@
 #include "daemon/edition.h"
 
 #include "core/base/err.h"
+#include "daemon/edition_wait.h"
 #include "daemon/elder.h"
 #include "daemon/own_names.h"
 
 #include <stdlib.h>
-
-/* A tunnel has the sockets of that profile already. e NULL: there is none. */
-static bool has_sockets(const struct roster_entry *e, const struct conf_profile *c)
-{
-    return e && e->plan && !e->removed && sockets_fit(e->plan->sockets, c);
-}
 
 /* The sockets of a profile: those its tunnel has, if they fit, else new ones. NULL: err_text() says why. */
 static struct sockets *get_sockets(const struct roster_entry *e, const struct conf_profile *c, bool drained,
@@ -29,7 +24,7 @@ static struct sockets *get_sockets(const struct roster_entry *e, const struct co
     };
     struct sockets *s = NULL;
 
-    if (has_sockets(e, c))
+    if (edition_has_sockets(e, c))
         return sockets_ref(e->plan->sockets);
     return sockets_open(&s, &sp) ? NULL : s;
 }
@@ -56,14 +51,11 @@ static int add_plan(struct edition *ed, const struct roster_entry *e, const stru
 }
 
 /* What the workers have to do for one change. 0, -errno. */
-static int add_change(struct edition *ed, const struct conf_change *ch, struct roster_entry *const running[],
-                      const struct conf *c, const struct edition_params *p)
+static int add_change(struct edition *ed, const struct conf_change *ch, struct roster_entry *e, const struct conf *c,
+                      const struct edition_params *p)
 {
-    struct roster_entry *e = ch->from == CONF_NONE ? roster_reserve(p->roster) : running[ch->from];
     int r;
 
-    if (!e)
-        return err_here(-ENOMEM);
     if (ch->to == CONF_NONE) {
         if (e->removed)
             return 0;
@@ -71,8 +63,10 @@ static int add_change(struct edition *ed, const struct conf_change *ch, struct r
         ed->v[ed->n++].plan = plan_ref(e->plan);
         return 0;
     }
-    if (!ch->differs && !e->removed && !atomic_load(&e->plan->sockets->broken))
+    if (e && !ch->differs && !e->removed && !atomic_load(&e->plan->sockets->broken))
         return 0;
+    if (!e && !(e = roster_reserve(p->roster)))
+        return err_here(-ENOMEM);
     r = add_plan(ed, e, &c->profiles[ch->to], ch->renew, p);
     if (r && ch->from == CONF_NONE)
         roster_drop(p->roster, e);
@@ -93,6 +87,38 @@ static unsigned list_running(struct roster *r, struct roster_entry **entries, co
         profiles[n++] = e->conf;
     }
     return n;
+}
+
+/* All changes but those that have to wait, which are no more in d. 0, -errno. */
+static int add_changes(struct edition *ed, struct conf_diff *d, struct roster_entry *const running[],
+                       const struct conf *c, const struct edition_params *p)
+{
+    struct leavers l;
+    int r = leavers_init(&l, d, running, c);
+
+    for (unsigned i = 0; i < d->n && !r; i++) {
+        struct conf_change *ch = &d->v[i];
+        struct roster_entry *e = ch->from == CONF_NONE ? NULL : running[ch->from];
+        const struct conf_profile *to = ch->to == CONF_NONE ? NULL : &c->profiles[ch->to];
+        const struct leaver *x = to && !edition_has_sockets(e, to) ? leavers_find(&l, e, to) : NULL;
+
+        if (!x) {
+            r = add_change(ed, ch, e, c, p);
+            continue;
+        }
+        r = edition_waits_add(p->waits, e, x, to);
+        if (ch->from == CONF_NONE)
+            d->added--;
+        else if (ch->differs)
+            d->changed--;
+        else
+            d->kept--;
+        *ch = (struct conf_change){.from = CONF_NONE, .to = CONF_NONE};
+    }
+    if (!r)
+        r = edition_waits_check(p->waits, p->roster);
+    leavers_fini(&l);
+    return r;
 }
 
 /* A tunnel that drains was counted when its profile was removed: without a partner it is no news, with one it is added. */
@@ -143,7 +169,7 @@ int edition_names(const struct conf *c, const struct edition_params *p)
         const struct conf_profile *to = d.v[i].to == CONF_NONE ? NULL : &c->profiles[d.v[i].to];
         const char *host = !to ? NULL : to->role == CONF_SERVER ? to->listen.host : to->localaddr.host;
 
-        if (host && !has_sockets(d.v[i].from == CONF_NONE ? NULL : running[d.v[i].from], to))
+        if (host && !edition_has_sockets(d.v[i].from == CONF_NONE ? NULL : running[d.v[i].from], to))
             r = own_names_ask(p->names, host);
     }
     conf_diff_fini(&d);
@@ -164,8 +190,8 @@ int edition_new(struct edition **ep, struct conf_diff *d, const struct conf *c, 
         ed->number = p->number;
     else
         r = err_here(-ENOMEM);
-    for (unsigned i = 0; i < d->n && !r; i++)
-        r = add_change(ed, &d->v[i], running, c, p);
+    if (!r)
+        r = add_changes(ed, d, running, c, p);
     if (!r)
         recount(d, running);
     free(running);

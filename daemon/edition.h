@@ -7,6 +7,7 @@
 #include "daemon/plan.h"
 #include "daemon/roster.h"
 
+struct edition_waits;
 struct elder;
 struct own_names;
 
@@ -16,6 +17,7 @@ struct edition_params {
     unsigned n_workers, number;
     struct elder *elder;          /* has perhaps what is to be opened; NULL: nobody has */
     struct own_names *names;      /* of what is to be opened */
+    struct edition_waits *waits;  /* empty: takes those that edition_new() leaves as they are */
 };
 /* Asks p->names for all names that edition_new() will look for. 0, -errno. */
 int edition_names(const struct conf *c, const struct edition_params *p);

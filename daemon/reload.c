@@ -6,6 +6,7 @@
 #include "core/base/err.h"
 #include "core/base/list.h"
 #include "daemon/edition.h"
+#include "daemon/edition_wait.h"
 #include "daemon/limits.h"
 #include "daemon/log.h"
 #include "daemon/own_names.h"
@@ -15,12 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { QUEUE_MAX = 64, RETRY_MS = 20, NAMES_MS = 5000 };
+enum { QUEUE_MAX = 64, RETRY_MS = 20, NAMES_MS = 5000, LOOK_MS = 200 };
 
 struct request {
     struct list node;
     char cause[64];
     struct reload_override *set; /* NULL: read the file */
+    bool again; /* what runs, so that those that waited follow; else */
     reload_done_fn *done;
     void *ctx;
 };
@@ -39,6 +41,8 @@ struct reload {
     struct conf *coming; /* its names are being asked for; NULL: none */
     struct own_names *names; /* those */
     struct tick names_until;
+    struct edition_waits waits; /* profiles that could not follow yet */
+    struct tick look; /* when to look whether they can */
     struct edition *edition; /* on its way; NULL: none */
     struct request *now; /* what either is for */
     bool *untold; /* workers whose letter found no room */
@@ -280,7 +284,7 @@ static void publish(struct reload *r, struct conf *c, struct edition *e, struct 
     r->sh->conf = r->conf = c;
     if (q->set)
         note_override(r, q->set);
-    else
+    else if (!q->again)
         forget_overrides(r);
     r->edition = e;
     r->now = q;
@@ -318,21 +322,30 @@ static struct edition_params params_of(struct reload *r, struct own_names *names
 static void carry_out(struct reload *r, struct conf *c, struct own_names *names, struct request *q)
 {
     struct edition_params ep = params_of(r, names);
+    struct edition_waits waits = {0};
     struct edition *e = NULL;
     struct conf_diff d;
     int k;
 
     ep.number = ++r->editions;
+    ep.waits = &waits;
     k = edition_new(&e, &d, c, &ep);
     if (!k) {
         count(&r->next, &d);
         conf_diff_fini(&d);
         k = change_log(r, c);
     }
+    if (!k || q->again) { /* who waited and cannot follow even now has to be looked at by somebody */
+        edition_waits_fini(&r->waits);
+        r->waits = k ? (struct edition_waits){0} : waits;
+    }
+    for (unsigned i = 0; i < r->waits.n && !k; i++)
+        conf_problems_warn(&r->next.problems, r->waits.v[i].text);
     if (!k) {
         publish(r, c, e, q);
         return;
     }
+    edition_waits_fini(&waits);
     edition_abandon(e, r->roster);
     give_up(r, c, q, k);
 }
@@ -347,7 +360,7 @@ static void attempt(struct reload *r, struct request *q)
     result_begin(r, q->cause);
     roster_prune(r->roster); /* ports that were given up since may be anybody's */
     if (!k)
-        k = q->set ? with_override(r, q->set, &c) : load(r, &c);
+        k = q->set ? with_override(r, q->set, &c) : q->again ? conf_copy(&c, r->conf) : load(r, &c);
     if (!k)
         k = keep_unchangeable(r, c);
     if (!k)
@@ -489,6 +502,23 @@ void reload_on_watch(struct reload *r)
     watch_take(r->watch, io_now());
 }
 
+/* Ports that were waited for may be free. */
+static void follow(struct reload *r, struct tick now)
+{
+    struct request *q;
+
+    if (!r->waits.n || reload_busy(r) || r->held || r->stopped || tick_before(now, r->look))
+        return;
+    r->look = tick_add_ms(now, LOOK_MS);
+    roster_prune(r->roster);
+    q = edition_waits_any_over(&r->waits, r->roster) ? calloc(1, sizeof *q) : NULL;
+    if (!q)
+        return;
+    *q = (struct request){.cause = "free port", .again = true};
+    list_init(&q->node);
+    attempt(r, q);
+}
+
 int reload_names_fd(const struct reload *r)
 {
     return r->names ? own_names_fd(r->names) : -1;
@@ -507,7 +537,8 @@ int reload_step(struct reload *r)
     if (!r->stopped && watch_changed(r->watch, now))
         reload_now(r, "file", NULL, NULL);
     go_on(r, now);
-    due = r->coming ? r->names_until : TICK_NEVER;
+    follow(r, now);
+    due = r->coming ? r->names_until : r->waits.n ? r->look : TICK_NEVER;
     if (!r->stopped)
         due = tick_min(due, watch_due(r->watch));
     if (retry)
@@ -537,11 +568,13 @@ static int first_edition(struct reload *r)
 {
     struct own_names *names = own_names_new();
     struct edition_params ep = params_of(r, names);
+    struct edition_waits nobody = {0};
     struct edition *e = NULL;
     struct conf_diff d;
     int k;
 
     ep.elder = r->sh->elder;
+    ep.waits = &nobody;
     k = names ? edition_new(&e, &d, r->conf, &ep) : err_here(-ENOMEM);
     own_names_free(names);
     if (k)
@@ -609,6 +642,7 @@ struct reload *reload_free(struct reload *r)
     secrets_free(r->secrets);
     watch_free(r->watch);
     free(r->untold);
+    edition_waits_fini(&r->waits);
     forget_overrides(r);
     result_fini(&r->last);
     result_fini(&r->next);

@@ -176,6 +176,16 @@ void roster_prune(struct roster *r)
     }
 }
 
+bool roster_holds(const struct roster *r, uint64_t id, uint32_t set)
+{
+    const struct roster_entry *e = roster_by_id(r, id);
+    const struct sockets *s = e ? e->held : NULL;
+
+    while (s && s->id != set)
+        s = s->next;
+    return s;
+}
+
 void roster_ended(struct roster *r, uint64_t id)
 {
     struct roster_entry *e = roster_entry_at(r, (uint32_t)id);

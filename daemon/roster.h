@@ -53,6 +53,7 @@ void roster_drop(struct roster *r, struct roster_entry *e); /* reserved, and not
 void roster_set(struct roster *r, struct roster_entry *e, struct plan *p);
 struct roster_entry *roster_entry_at(struct roster *r, unsigned slot);
 unsigned roster_slots(const struct roster *r);
+bool roster_holds(const struct roster *r, uint64_t id, uint32_t set); /* the tunnel may have that set open */
 /* A worker has ended its part of a removed tunnel: with the last the entry goes, and its counters into the total. */
 void roster_ended(struct roster *r, uint64_t id);
 void roster_prune(struct roster *r);                  /* forgets sockets that nobody else uses */

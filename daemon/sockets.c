@@ -343,6 +343,27 @@ bool sockets_fit(const struct sockets *s, const struct conf_profile *p)
            s->tcp == (p->role == CONF_SERVER && p->tcp);
 }
 
+static bool is_every_address(const char *host)
+{
+    return !*host || !strcmp(host, "::") || !strcmp(host, "0.0.0.0");
+}
+
+static bool overlap(const struct addr_text *a, const struct addr_text *b)
+{
+    if (a->path || b->path)
+        return a->path && b->path && !strcmp(a->path, b->path);
+    return a->port_min <= b->port_max && b->port_min <= a->port_max &&
+           (is_every_address(a->host) || is_every_address(b->host) || !strcmp(a->host, b->host));
+}
+
+bool sockets_in_way(const struct sockets *s, const struct conf_profile *p)
+{
+    bool server = p->role == CONF_SERVER;
+    bool udp = server && !s->stream, tcp = (!server || p->tcp) && (s->stream || s->tcp);
+
+    return (udp || tcp) && overlap(&s->at, address(p));
+}
+
 bool sockets_same_host(const struct sockets *a, const struct sockets *b)
 {
     return a->at.host && b->at.host && !strcmp(a->at.host, b->at.host);

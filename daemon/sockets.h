@@ -51,6 +51,8 @@ struct sockets *sockets_ref(struct sockets *s);
 struct sockets *sockets_put(struct sockets *s);               /* closes what nobody adopted; NULL */
 /* True for sockets that p would open just so, and that work. */
 bool sockets_fit(const struct sockets *s, const struct conf_profile *p);
+/* p, another tunnel's, cannot be opened while s is. Names are compared as text. */
+bool sockets_in_way(const struct sockets *s, const struct conf_profile *p);
 bool sockets_same_host(const struct sockets *a, const struct sockets *b);
 bool sockets_serve_tcp(const struct sockets *s);              /* what `tcp` takes could be opened */
 /* A client's socket that was adopted and closed is opened anew, if this is the worker that listens. Waits for nothing.

@@ -303,6 +303,35 @@ def test_moves_renames_and_returns(build: Path, tmp_path: Path, target: str) -> 
         peers.wait_for("the old port's end", lambda: not peers.bound(s.daemon.pid, "udp", sp), 20)
 
 
+def test_ports_that_change_hands(build: Path, tmp_path: Path, target: str) -> None:
+    """One reload is enough: who is to have a port that another profile's sessions still use waits
+    for their end, and says so; two that want each other's are told."""
+    sp, cp, sp2, cp2 = (peers.free_port() for _ in range(4))
+    first = {"server s": server(sp, target), "client c": client(cp, sp)}
+    with apps.Service(apps.echo) as other, site(build, tmp_path, first) as s:
+        old = apps.connect(cp)
+        apps.ask(old)
+        clients = {"client c": client(cp2, sp2), "client d": client(cp, sp)}
+        ends = {"server s": server(sp2, target), "server t": server(sp, other.address)}
+        s.reload({**ends, **clients})
+        assert s.said(f"t: it waits: on 127.0.0.1:{sp} there are sessions of s")
+        peers.wait_for("client d", lambda: takes(s, "d"), 20)
+        apps.ask(old, bytes(200_000))
+        assert not takes(s, "t")
+        old.close()
+        peers.wait_for("server t", lambda: takes(s, "t"), 60)
+        with apps.connect(cp) as new:
+            apps.ask(new)
+        assert other.accepted == 1
+        swapped = {"server s": server(sp, target), "server t": server(sp2, other.address)}
+        assert "what the other listens on" in s.reload({**swapped, **clients}, REFUSED)
+
+
+def takes(s: Site, profile: str) -> bool:
+    """Whether the daemon has it."""
+    return any(p["name"] == profile for p in s.daemon.request("status")["profiles"])
+
+
 def test_pool_grows_and_shrinks(build: Path, tmp_path: Path, target: str) -> None:
     sp, cp = peers.free_port(), peers.free_port()
 
