@@ -3,50 +3,7 @@
 #ifndef DAEMON_PEERS_H
 #define DAEMON_PEERS_H
 
-#include "core/deal.h"
-#include "core/session.h"
-#include "daemon/faketcp.h"
-#include "daemon/net.h"
-#include "daemon/worker.h"
-
-struct fake_dial;
-struct listener;
-struct tunnel;
-struct tunnel_key;
-struct route;
-
-struct peer {                     /* a session and where it lives */
-    struct session *session;
-    struct tunnel *tunnel;
-    uint64_t id;
-    struct sockaddr_any remote;
-    struct sockaddr_any local;    /* our address it talks to (server on a wildcard address); len 0: any. With a port where
-                                   * it is by fake TCP */
-    struct io_src *sock;          /* what it sends by: the listener's, or its own */
-    struct io_src src;            /* client: its own socket */
-    struct fake_dial *fake;       /* client with tcp: its connection */
-    struct faketcp_numbers numbers; /* by fake TCP */
-    struct net_gso gso;           /* whether its path takes runs */
-    struct timer timer;
-    struct list dirty;            /* in worker.dirty */
-    struct list by_conv, all;     /* in peers */
-    struct list relays;           /* its streams' TCP sides */
-    struct route *route;          /* last used for it, if it points back here */
-    struct listener *flow;        /* its connected socket, where there is no map (flow.h) */
-    uint32_t handed;              /* datagrams that arrived at another worker, since it is at this address */
-    uint32_t qppcount, qppgeneration; /* pads over its streams; 0: none */
-    uint8_t ip[16];               /* the source its limit is counted on */
-    struct tunnel_key *key;       /* which of the tunnel's keys it uses */
-    unsigned slot;                /* client: its place in the pool */
-    struct deal_meter meter;      /* of what its streams carry */
-    struct tick expires, dies;    /* client with autoexpire: takes no new streams; is closed */
-    bool limited;                 /* counted in the limits */
-    bool heard;                   /* anything ever arrived that knows of it */
-    unsigned told;                /* what its session sees and was noted: bits of SESSION_SEES_ */
-    bool proven;                  /* client: and its slot knows */
-    bool retired;                 /* ends once its streams have */
-    bool steered;                 /* its address is in the map as ours */
-};
+#include "daemon/peer.h"
 
 struct route {                    /* what an address last said */
     struct list bucket, lru;

@@ -95,17 +95,4 @@ unsigned tunnel_send_run(struct tunnel *t, const struct tunnel_way *way, const u
 /* Sends sealed datagrams v[0..n) of a batch, whose `to` is a struct peer. */
 void tunnel_send(struct tunnel *t, const struct packet_batch *b);
 
-/* ---- sessions ---- */
-/* A session on top of conv, with its own timer, not yet in any table. smux_ver: with smuxver = auto; 0 at a server. NULL: no
- * memory. */
-struct peer *peer_new(struct tunnel *t, struct tunnel_key *key, uint32_t conv, uint8_t smux_ver);
-/* Ends it: every stream is reset, its local side too. Freed when its socket is. */
-void peer_close(struct peer *p, const char *why);
-/* What is due: events of its streams, datagrams, timer. Called once a turn for touched peers. */
-void peer_serve(struct peer *p);
-/* No new streams; it ends once those it has are over. */
-void peer_retire(struct peer *p);
-void peer_gone(struct peer *p);                       /* its own socket is closed */
-const char *peer_text(const struct peer *p);          /* "s1 1.2.3.4:5 conv 1a2b3c4d" for the log; this thread's buffer */
-
 #endif
