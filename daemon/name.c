@@ -15,7 +15,8 @@ int name_get(struct name *nm, struct worker *w, const struct addr_text *a, uint6
         return NAME_WAIT;
     if (tick_before(w->now, nm->until))
         return nm->failed ? NAME_FAILED : 0;
-    if (net_bytes_in_name(a->host, a->port_min, &nm->addrs[0]) == 0) {
+    /* no host at all is this one, as for kcptun */
+    if (net_bytes_in_name(*a->host ? a->host : "127.0.0.1", a->port_min, &nm->addrs[0]) == 0) {
         nm->n = 1;
         nm->failed = false;
         nm->until = TICK_NEVER;

@@ -276,6 +276,28 @@ def test_smuxver_of_a_server_that_is_exchanged(
         client.stop()
 
 
+def test_addresses_without_a_host(
+    build: Path, tmp_path: Path, stack: ExitStack, theirs: None
+) -> None:
+    """To connect to :PORT is to connect to this machine, whose services may know IPv4 alone."""
+    with apps.Service(apps.echo) as target:
+        port = target.address.rpartition(":")[2]
+        for kinds in ("ours", "theirs"), ("theirs", "ours"), ("ours", "ours"):
+            udp, tcp = peers.free_port(), peers.free_port()
+            args = {
+                "server": ("-l", f":{udp}", "-t", f":{port}", "-smuxver", "1"),
+                "client": ("-l", f"127.0.0.1:{tcp}", "-r", f":{udp}", "-smuxver", "1"),
+            }
+            place = tmp_path / "-".join(kinds)
+            place.mkdir()
+            for kind, role, bound in zip(kinds, args, (("udp", udp), ("tcp", tcp))):
+                ours = kind == "ours"
+                end = Named(build, place, f"kcptun-{role}", *args[role]) if ours else None
+                start(stack, end or their_end(place, role, *args[role]), *bound)
+            with apps.connect(tcp, 30) as s:
+                apps.ask(s)
+
+
 def test_json_counts_more(build: Path, tmp_path: Path, stack: ExitStack, theirs: None) -> None:
     """The file over the command line over the environment; keys in any case; quiet is quiet."""
     udp, tcp = peers.free_port(), peers.free_port()
