@@ -230,10 +230,11 @@ def deaf_name_server(directory: Path) -> Iterator[tuple[str, ...]]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
         address = f"127.53.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
         deaf.bind((address, 53))
-        conf = directory / "resolv.conf"
-        conf.write_text(f"nameserver {address}\n")
-        script = f'mount --bind {conf} /etc/resolv.conf && exec "$@"'
-        yield ("unshare", "--mount", "sh", "-c", script, "sh")
+        files = {"resolv.conf": f"nameserver {address}\n", "nsswitch.conf": "hosts: files dns\n"}
+        for name, text in files.items():
+            (directory / name).write_text(text)
+        mounts = [f"mount --bind {directory}/{name} /etc/{name}" for name in files]
+        yield ("unshare", "--mount", "sh", "-c", " && ".join([*mounts, 'exec "$@"']), "sh")
 
 
 def test_a_reload_waits_for_names_alone(build: Path, tmp_path: Path) -> None:
