@@ -102,6 +102,8 @@ static int add_changes(struct edition *ed, struct conf_diff *d, struct roster_en
         const struct conf_profile *to = ch->to == CONF_NONE ? NULL : &c->profiles[ch->to];
         const struct leaver *x = to && !edition_has_sockets(e, to) ? leavers_find(&l, e, to) : NULL;
 
+        if (p->busy)
+            p->busy(p->ctx);
         if (!x) {
             r = add_change(ed, ch, e, c, p);
             continue;

@@ -17,6 +17,8 @@ struct edition_params {
     unsigned n_workers, number;
     struct elder *elder;          /* has perhaps what is to be opened; NULL: nobody has */
     struct own_names *names;      /* of what is to be opened */
+    void (*busy)(void *ctx);      /* called between one opening and the next: thousands take a while. NULL: nothing to do */
+    void *ctx;
     struct edition_waits *waits;  /* empty: takes those that edition_new() leaves as they are */
 };
 /* Asks p->names for all names that edition_new() will look for. 0, -errno. */

@@ -152,12 +152,22 @@ static const struct io_ops *choose_io(enum conf_io want)
     return io_choose(names[want]);
 }
 
+/* Of reload.h: who opens thousands of sockets lives. */
+static void while_busy(void *ctx)
+{
+    struct daemon *d = ctx;
+
+    watchdog_step(&d->watchdog, io_now());
+    post_publish(d->sh.post, d->sh.n_workers);
+}
+
 /* Before the workers, and while the privileges last that low ports and programs for the kernel take. */
 static int open_tunnels(struct daemon *d)
 {
     const struct reload_params p = {
         .file = d->file,
         .load = read_conf,
+        .busy = while_busy,
         .ctx = d,
         .conf = TAKE(d->conf),
         .paths = &d->paths,

@@ -30,7 +30,8 @@ struct request {
 struct reload {
     const char *file, *program;
     reload_load_fn *load;
-    void *load_ctx;
+    void (*busy)(void *ctx);
+    void *ctx;
     struct shared *sh;
     struct conf *conf; /* what runs */
     struct roster *roster;
@@ -184,7 +185,7 @@ static int load(struct reload *r, struct conf **cp)
 {
     struct conf_paths paths = {0};
     uint64_t began = watch_clock_ns();
-    int k = r->load(r->load_ctx, cp, &r->next.problems, &paths);
+    int k = r->load(r->ctx, cp, &r->next.problems, &paths);
 
     watch_again(r, k ? r->conf : *cp, &paths, began);
     conf_paths_fini(&paths);
@@ -311,11 +312,15 @@ static void give_up(struct reload *r, struct conf *c, struct request *q, int k)
 
 static struct edition_params params_of(struct reload *r, struct own_names *names)
 {
-    return (struct edition_params){.roster = r->roster,
-                                   .secrets = r->secrets,
-                                   .n_workers = r->sh->n_workers,
-                                   .number = r->editions,
-                                   .names = names};
+    return (struct edition_params){
+        .roster = r->roster,
+        .secrets = r->secrets,
+        .n_workers = r->sh->n_workers,
+        .number = r->editions,
+        .names = names,
+        .busy = r->busy,
+        .ctx = r->ctx,
+    };
 }
 
 /* All names are known, or not in time. Takes c. */
@@ -599,7 +604,14 @@ int reload_new(struct reload **rp, const struct reload_params *p)
         return err_here(-ENOMEM);
     }
     *r = (struct reload){
-        .file = p->file, .program = p->program, .load = p->load, .load_ctx = p->ctx, .sh = p->sh, .conf = p->conf};
+        .file = p->file,
+        .program = p->program,
+        .load = p->load,
+        .busy = p->busy,
+        .ctx = p->ctx,
+        .sh = p->sh,
+        .conf = p->conf,
+    };
     list_init(&r->queue);
     r->sh->conf = r->conf;
     r->roster = roster_new(r->sh->n_workers);

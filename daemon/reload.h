@@ -35,7 +35,8 @@ typedef int reload_load_fn(void *ctx, struct conf **cp, struct conf_problems *ps
 struct reload_params {
     const char *file;             /* for status; borrowed for life */
     reload_load_fn *load;         /* what reload_now() asks */
-    void *ctx;
+    void (*busy)(void *ctx);      /* called now and then while much is opened */
+    void *ctx;                    /* of both */
     struct conf *conf;            /* taken, on failure too: what runs from the start */
     const struct conf_paths *paths; /* what it was read from, at this time by CLOCK_REALTIME; borrowed for the call */
     uint64_t read_ns;

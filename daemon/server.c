@@ -382,7 +382,7 @@ void server_disown(struct peer *p)
 {
     const struct tunnel_way way = tunnel_way_of(p);
 
-    if (smux_peer_is_ours(session_smux(p->session)))
+    if (smux_peer_is_ours(session_smux(p->session)) && !smux_peer_leaves(session_smux(p->session)))
         say_unknown(p->tunnel, &way, p->key->cipher, session_conv(p->session), session_rcv_next(p->session));
 }
 

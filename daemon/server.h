@@ -27,8 +27,8 @@ void server_pause(const struct tunnel *t, bool paused);
 /* The socket of a set of that id, or what has taken its place. NULL: none. */
 struct io_src *server_find_sock(struct tunnel *t, uint32_t set, unsigned port);
 struct listeners *server_set_of(const struct peer *p);
-/* Tells p's client, if it is our kind, that its session is over. What the session itself says of that comes in its turn, and
- * once: this comes at once, and has the client ask until it is sure. */
+/* Tells p's client, if it is our kind and does not know, that its session is over. What the session itself says of that comes
+ * in its turn, and once: this comes at once, and has the client ask until it is sure. */
 void server_disown(struct peer *p);
 /* One opened datagram of a run; raw: as it came, empty where nobody else needs it. The session of this worker that took it,
  * or NULL. */

@@ -267,6 +267,26 @@ def test_a_reload_waits_for_names_alone(build: Path, tmp_path: Path) -> None:
             assert pending.result().returncode != 0
 
 
+def test_the_watchdog_while_much_is_opened(build: Path, tmp_path: Path) -> None:
+    """A reload that opens hundreds of sockets and steering programs takes a while."""
+    sections, _ = one_pair("127.0.0.1:1")
+    sections["global"] = {"workers": 2, "watch": False}
+    with managed(build, tmp_path, sections, watchdog_s=0.1) as (daemon, manager):
+        manager.wait("READY=1")
+        port = peers.free_port()
+        for i in range(600):
+            listen = {"listen": f"127.0.{i // 250 + 1}.{i % 250 + 1}:{port}"}
+            daemon.sections[f"server s{i}"] = {**sections["server s"], **listen}
+        daemon.conf_path.write_text(peers.ini(daemon.sections))
+        with ThreadPoolExecutor(1) as pool:
+            pending = pool.submit(daemon.ctl, "reload")
+            signs = 0
+            while not pending.done():
+                signs += manager.listen(0.02).count("WATCHDOG=1")
+        assert pending.result().returncode == 0, pending.result().stderr
+        assert signs >= 4  # one before, one behind, and more
+
+
 def test_notes_to_the_service_manager(build: Path, tmp_path: Path) -> None:
     with apps.Service(apps.echo) as target:
         sections, port = one_pair(target.address)
