@@ -716,6 +716,8 @@ int main(int argc, char **argv)
         return run_as_kcptun(&d);
     if (options_parse(&o, argc, argv, &status))
         return status;
+    /* for what is wrong with the file; the journal sorts that, too */
+    log_init(&(struct log_params){LOG_AT_INFO, "", "kcptund", LOG_AS_TEXT});
     d.file = o.file;
     r = o.test || o.print ? 0 : look_back(&d);
     if (r)

@@ -170,7 +170,7 @@ static void check_sockbuf(const struct judge *j)
     SAY(f, what, "%s: the kernel gives sockets %lld of %lld bytes of buffer (limits: rmem_max %lld, wmem_max %lld)",
         name(j), least, asked, j->m->rmem_max, j->m->wmem_max);
     SAY(f, todo,
-        "echo 'net.core.rmem_max=%lld\nnet.core.wmem_max=%lld' > /etc/sysctl.d/60-kcptun.conf; sysctl --system; "
+        "printf 'net.core.rmem_max=%lld\\nnet.core.wmem_max=%lld\\n' > /etc/sysctl.d/60-kcptun.conf; sysctl --system; "
         "then restart; or a smaller sockbuf",
         asked, asked);
 }

@@ -403,6 +403,28 @@ def test_the_log_as_json(build: Path, tmp_path: Path) -> None:
             assert row["level"] in ("error", "warning", "info", "debug")
 
 
+@pytest.mark.parametrize(("text", "priority"), (("[client c]\nmtu = 1\n", 3), ("", 4)))
+def test_the_journal_gets_priorities(
+    build: Path, tmp_path: Path, text: str, priority: int
+) -> None:
+    """Of what is wrong with the configuration, too: from the first line."""
+    conf = tmp_path / "kcptun.ini"
+    conf.write_text(text)
+    # the manager tells of which device and inode the journal's end is: what that is does not matter
+    as_journal = 'JOURNAL_STREAM=$(stat -Lc %d:%i /dev/stderr) exec "$@"'
+    daemon = subprocess.Popen(
+        ["sh", "-c", as_journal, "sh", build / "daemon/kcptund", "-c", conf],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        line = daemon.stderr.readline()
+    finally:
+        daemon.kill()
+        daemon.wait()
+    assert line.startswith(f"<{priority}>{conf}: " if priority == 4 else f"<3>{conf}:2: "), line
+
+
 def test_the_log_to_syslog(build: Path, tmp_path: Path) -> None:
     """With a /dev of its own, in which the test listens as the system's log."""
     sections, _ = one_pair("127.0.0.1:1")

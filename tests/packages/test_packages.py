@@ -114,6 +114,8 @@ def test_deb_from_installation_to_purge(
     debian.install(debs["kcptund"], debs["kcptund-compat"])
     assert owner(debian, "/etc/kcptun.ini") == "root:kcptun 640"
     assert "OK" in debian.run("kcptund", "-t").stdout
+    wants = "etc/systemd/system/multi-user.target.wants/kcptund.service"
+    assert (debian.path / wants).is_symlink(), "the service does not start with the system"
 
     text, local = profiles(target, "correct horse")
     conf = debian.path / CONF

@@ -117,7 +117,8 @@ static void test_each_check(void **state)
         if (fs.n != (rows[i].check ? 1u : 0u))
             fail_msg("%s: %zu findings, the first: %s", rows[i].name, fs.n, fs.n ? fs.v[0].what : "-");
         if (fs.n && (strcmp(fs.v[0].check, rows[i].check) != 0 || fs.v[0].severity != rows[i].severity ||
-                     !strstr(fs.v[0].what, rows[i].what) || !*fs.v[0].why || !*fs.v[0].todo))
+                     !strstr(fs.v[0].what, rows[i].what) || !*fs.v[0].why || !*fs.v[0].todo ||
+                     strchr(fs.v[0].todo, '\n'))) /* which is not printed as it is */
             fail_msg("%s: %s %s: %s / %s / %s", rows[i].name, doctor_severity_name(fs.v[0].severity), fs.v[0].check,
                      fs.v[0].what, fs.v[0].why, fs.v[0].todo);
         doctor_findings_fini(&fs);
