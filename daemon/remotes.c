@@ -258,6 +258,14 @@ uint8_t remotes_smux_dropped(struct remotes *rs, const struct sockaddr_any *addr
     return next;
 }
 
+void remotes_smux_doubt(struct remotes *rs, const struct sockaddr_any *addr)
+{
+    struct candidate *c = at_address(rs, addr);
+
+    if (c)
+        c->smux_known = false;
+}
+
 bool remotes_have_better(const struct remotes *rs, struct tick now)
 {
     for (unsigned i = 0; i < rs->n; i++) {

@@ -35,6 +35,8 @@ void remotes_smux_read(struct remotes *r, const struct sockaddr_any *addr, uint8
 /* It dropped a session in ver, without a frame of its own. Where ver was read before it may only have begun anew. Returns the
  * version of the next one. */
 uint8_t remotes_smux_dropped(struct remotes *r, const struct sockaddr_any *addr, uint8_t ver);
+/* Another server may stand there by now: what it reads is to be found out again. */
+void remotes_smux_doubt(struct remotes *r, const struct sockaddr_any *addr);
 /* Whether another address, not known to be silent, is there to try at once. */
 bool remotes_have_better(const struct remotes *r, struct tick now);
 /* There is but one: it is used without waiting for its first answer. */

@@ -532,6 +532,7 @@ static void begin_doubt(struct slot *s)
     s->aim = SLOT_DOUBT;
     s->dial_at = w->now;
     remotes_silent(s->remotes, &s->at, w->now, nonce_u32(&w->nonce));
+    remotes_smux_doubt(s->remotes, &s->peer->remote);
     remotes_forget_names(s->remotes);
     slot_step(s);
 }
@@ -634,6 +635,7 @@ void slot_lost(struct slot *s, struct peer *p)
     tell(s);
     if (!end)
         return;
+    remotes_smux_doubt(s->remotes, &p->remote);
     s->again = !is_extra(s);
     if (end == SESSION_SILENT || end == SESSION_REFUSED || !p->heard)
         remotes_silent(s->remotes, &s->at, w->now, nonce_u32(&w->nonce));

@@ -154,6 +154,11 @@ static void test_smux_versions(void **state)
     remotes_smux_read(b.r, &p[1].addr, 2); /* nobody's */
     assert_int_equal(remotes_smux_dropped(b.r, &p[1].addr, 1), 2);
     assert_int_equal(pick(&b, UINT_MAX).smux_ver, 1);
+    remotes_smux_read(b.r, &p[0].addr, 1);
+    remotes_smux_doubt(b.r, &p[0].addr);
+    pass(&b, 8000);
+    p[0] = pick(&b, UINT_MAX);
+    assert_true(p[0].rank == 0 && p[0].smux_ver == 1 && !p[0].smux_known);
     end(&b);
 }
 
