@@ -22,18 +22,14 @@
 
 #include <malloc.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
-enum { FILES_WANTED = 1 << 20, POOL_MIN = 8 << 20, TIDY_US = 5000000, HOLES_MIN = 64 << 10 };
+enum { TIDY_US = 5000000, HOLES_MIN = 64 << 10 };
 
 struct daemon {
     struct shared sh;
@@ -109,48 +105,7 @@ static int check_only(const struct conf *c, const struct options *o)
     return 0;
 }
 
-/* ---- what workers share ---- */
-
-static void raise_files(void)
-{
-    struct rlimit l;
-
-    if (getrlimit(RLIMIT_NOFILE, &l))
-        return;
-    if (l.rlim_max < FILES_WANTED) {
-        struct rlimit more = {FILES_WANTED, FILES_WANTED};
-
-        if (setrlimit(RLIMIT_NOFILE, &more) == 0)
-            return;
-    }
-    l.rlim_cur = l.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &l))
-        log_warning("cannot raise the limit of open files above %llu", (unsigned long long)l.rlim_cur);
-}
-
-static unsigned count_cpus(void)
-{
-    cpu_set_t set;
-
-    return sched_getaffinity(0, sizeof set, &set) ? 1 : (unsigned)CPU_COUNT(&set);
-}
-
-static size_t memory_for_buffers(const struct conf *c)
-{
-    struct sysinfo si;
-
-    if (c->global.memory)
-        return c->global.memory;
-    return sysinfo(&si) ? 256u << 20 : (size_t)si.totalram * si.mem_unit / 4;
-}
-
-static const struct io_ops *choose_io(enum conf_io want)
-{
-    static const char *const names[] = {
-        [CONF_IO_AUTO] = "auto", [CONF_IO_URING] = "io_uring", [CONF_IO_EPOLL] = "epoll"};
-
-    return io_choose(names[want]);
-}
+/* ---- tunnels and workers ---- */
 
 /* Of reload.h: who opens thousands of sockets lives. */
 static void while_busy(void *ctx)
@@ -181,59 +136,14 @@ static int open_tunnels(struct daemon *d)
     return r;
 }
 
-/* How many, and which sessions are whose: as in the process before an upgrade, whose sockets are made for so many. */
-static int choose_workers(struct daemon *d)
-{
-    struct shared *sh = &d->sh;
-    unsigned n = d->conf->global.workers ? d->conf->global.workers : count_cpus();
-    int r;
-
-    if (!sh->elder) {
-        sh->n_workers = n;
-        return getrandom(&sh->hash_seed, sizeof sh->hash_seed, 0) == sizeof sh->hash_seed
-                   ? 0
-                   : err_say(-errno, "getrandom");
-    }
-    r = elder_meet(sh->elder, sh->limits);
-    if (r)
-        return err_pass(r);
-    sh->n_workers = elder_workers(sh->elder);
-    sh->hash_seed = elder_seed(sh->elder);
-    if (sh->n_workers != n)
-        log_warning("there are %u workers, as before the upgrade: %u take a restart", sh->n_workers, n);
-    return 0;
-}
-
 static int prepare(struct daemon *d)
 {
-    const struct conf *c = d->conf;
-    struct shared *sh = &d->sh;
     int r;
 
     mallopt(M_MMAP_THRESHOLD, 128 * 1024); /* fixed: freed slabs go back to the system */
-    raise_files();
-    sh->conf = c;
-    sh->limits = limits_new(c->global.maxsessions);
-    r = sh->limits ? choose_workers(d) : err_here(-ENOMEM);
-    if (r)
-        return err_pass(r);
-    sh->spin_us = sh->n_workers <= count_cpus() ? c->global.spin : 0;
-    if (sh->spin_us < c->global.spin)
-        log_warning("spin = %u is not used: there are more workers than cores", c->global.spin);
-    sh->memory = MAX(memory_for_buffers(c) / sh->n_workers, (size_t)POOL_MIN);
     r = crypto_init();
-    if (r)
-        return err_pass(r);
-    sh->cpus = c->global.cpus;
-    sh->n_cpus = c->global.n_cpus;
-    sh->io = choose_io(c->global.io);
-    if (!sh->io)
-        return err_say(-ENOSYS, "io = io_uring is not usable here (Linux 6.1 or later, and permission, are needed)");
-    sh->post = post_new(sh->n_workers + 1);
-    sh->workers = calloc(sh->n_workers, sizeof *sh->workers);
-    if (!sh->post || !sh->workers)
-        return err_here(-ENOMEM);
-    r = resolver_new(&sh->resolver, NULL);
+    if (!r)
+        r = shared_init(&d->sh, d->conf);
     return r ? err_pass(r) : open_tunnels(d);
 }
 
@@ -588,6 +498,34 @@ static bool serves_tcp(const struct daemon *d)
     return e && sockets_serve_tcp(e->plan->sockets);
 }
 
+/* Of what err_text() says. The workers that run already are told to end. */
+static void give_up(struct daemon *d)
+{
+    log_error("%s", err_text());
+    log_debug("trace:%s", err_trace());
+    if (d->sh.elder) /* nothing here may be taken apart: it is still the other's */
+        elder_fail(d->sh.elder, err_text());
+    d->result = STATUS_FAILED;
+    d->draining = true;
+    tell_all(d, MAIL_STOP, bytes_of(NULL, 0));
+}
+
+static void started(struct daemon *d)
+{
+    unsigned n = d->sh.conf->n_profiles;
+
+    reload_started(d->reload);
+    log_info("kcptund %s is ready: %u tunnel%s, %u worker%s, %s", KCPTUND_VERSION, n, n == 1 ? "" : "s",
+             d->sh.n_workers, d->sh.n_workers == 1 ? "" : "s", d->sh.io->name);
+    if (d->compat.name)
+        compat_tell_ready(d->sh.conf, serves_tcp(d));
+    tell_status(d);
+    if (d->sh.elder)
+        elder_started(d->sh.elder);
+    else
+        notify_ready(&d->notify);
+}
+
 static int run(struct daemon *d)
 {
     int r = block_signals(d);
@@ -606,28 +544,10 @@ static int run(struct daemon *d)
         r = start_workers(d);
     if (!r)
         r = watchdog_init(&d->watchdog, &d->sh, &d->notify, io_now());
-    if (r) {
-        log_error("%s", err_text());
-        log_debug("trace:%s", err_trace());
-        if (d->sh.elder) /* nothing here may be taken apart: it is still the other's */
-            elder_fail(d->sh.elder, err_text());
-        d->result = STATUS_FAILED;
-        d->draining = true;
-        tell_all(d, MAIL_STOP, bytes_of(NULL, 0));
-    } else {
-        unsigned n = d->sh.conf->n_profiles;
-
-        reload_started(d->reload);
-        log_info("kcptund %s is ready: %u tunnel%s, %u worker%s, %s", KCPTUND_VERSION, n, n == 1 ? "" : "s",
-                 d->sh.n_workers, d->sh.n_workers == 1 ? "" : "s", d->sh.io->name);
-        if (d->compat.name)
-            compat_tell_ready(d->sh.conf, serves_tcp(d));
-        tell_status(d);
-        if (d->sh.elder)
-            elder_started(d->sh.elder);
-        else
-            notify_ready(&d->notify);
-    }
+    if (r)
+        give_up(d);
+    else
+        started(d);
     loop(d);
     if (!r)
         log_info("ended");
@@ -640,7 +560,6 @@ static void clean(struct daemon *d)
     upgrade_free(d->upgrade); /* its last word tells of the workers */
     for (unsigned i = 0; d->sh.workers && i < d->sh.n_workers; i++)
         worker_free(d->sh.workers[i]);
-    free(d->sh.workers);
     free(d->program);
     elder_free(d->sh.elder);
     reload_free(d->reload);
@@ -649,9 +568,7 @@ static void clean(struct daemon *d)
     ctl_free(d->stats);
     watchdog_fini(&d->watchdog);
     notify_close(&d->notify);
-    resolver_free(d->sh.resolver);
-    limits_free(d->sh.limits);
-    post_free(d->sh.post);
+    shared_fini(&d->sh);
     conf_free(d->conf);
     netwatch_close(&d->netwatch);
     if (d->signals >= 0)

@@ -13,6 +13,7 @@
 #include "daemon/mail.h"
 #include "daemon/rest.h"
 #include "daemon/resolve.h"
+#include "daemon/shared.h"
 #include "daemon/worker_stats.h"
 
 #include <pthread.h>
@@ -25,24 +26,6 @@ struct listener;
 struct tunnel;
 struct tunnel_key;
 struct peer;
-
-/* What all threads of the process share. Built by main before the workers start; constant afterwards, but for conf. */
-struct shared {
-    const struct conf *conf;      /* main's: a reload replaces it */
-    const struct edition *first;  /* the tunnels to start with */
-    const struct io_ops *io;
-    const uint16_t *cpus;         /* to pin workers to; n_cpus 0: as choose_cpu() finds best */
-    unsigned n_cpus;
-    struct limits *limits;
-    struct resolver *resolver;
-    struct post *post;            /* all mailboxes */
-    struct worker **workers;
-    unsigned n_workers;
-    uint64_t hash_seed;           /* of every table and of the choice of worker, against chosen collisions */
-    size_t memory;                /* bytes of buffers per worker */
-    uint32_t spin_us;             /* see the key; 0 if there are too few cores */
-    struct elder *elder;          /* the process that was upgraded to this one (elder.h); NULL: none */
-};
 
 enum src_kind {                   /* io_src.kind: what owns a descriptor */
     SRC_WAKE,
