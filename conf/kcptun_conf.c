@@ -63,6 +63,19 @@ static int settle_mode(struct kopts *o, struct conf_problems *ps)
     return r;
 }
 
+/* The number of pads is anything while there are none. */
+static void settle_pads(struct kopts *o)
+{
+    const struct kopt_value *qpp = kopts_value(o, "QPP"), *count = kopts_value(o, "QPPCount");
+    const struct conf_key *key = conf_key_find("qppcount", IN_BOTH);
+    int64_t n;
+
+    if (!count->text || !kopts_int(count->text, &n) || (qpp->text && !strcmp(qpp->text, "true")))
+        return;
+    if (n < (int64_t)key->min || n > (int64_t)key->max)
+        kopts_forget(o, (unsigned)(count - o->v));
+}
+
 /* Ours takes this word for the system's log; kcptun for a file. */
 static int settle_log(struct kopts *o)
 {
@@ -90,6 +103,7 @@ int kopts_settle(struct kopts *o, struct conf_problems *ps)
 {
     int r = settle_mode(o, ps);
 
+    settle_pads(o);
     if (!r)
         r = settle_log(o);
     for (unsigned i = 0; i < n_kopts && !r; i++)

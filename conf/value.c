@@ -56,7 +56,7 @@ static int number(const struct conf_key *k, const char *text, bool suffix_ok, ui
         v = v * 10 + (uint64_t)(*p - '0');
     }
     if (p == text)
-        return value_refuse(why, "not a number");
+        return value_refuse(why, *p == '-' && p[1] >= '0' && p[1] <= '9' ? "out of range" : "not a number");
     if (*text == '0' && p > text + 1)
         return value_refuse(why, "a number without leading zeros is wanted");
     if (*p && suffix_ok) {

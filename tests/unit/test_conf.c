@@ -81,7 +81,7 @@ static const struct {
     {S "mtu = 127\n", "t.ini:3: mtu: '127': out of range; accepted: 128..1500"},
     {S "mtu = 1501\n", "t.ini:3: mtu: '1501': out of range; accepted: 128..1500"},
     {S "mtu =\n", "t.ini:3: mtu: '': not a number; accepted: 128..1500"},
-    {S "mtu = -1400\n", "t.ini:3: mtu: '-1400': not a number"},
+    {S "mtu = -1400\n", "t.ini:3: mtu: '-1400': out of range"},
     {S "mtu = +1400\n", "t.ini:3: mtu: '+1400': not a number"},
     {S "mtu = 0x500\n", "t.ini:3: mtu: '0x500': not a number"},
     {S "mtu = 01400\n", "t.ini:3: mtu: '01400': a number without leading zeros is wanted"},

@@ -311,6 +311,10 @@ static const struct {
     {CONF_CLIENT, "-framesize 65536", false, "framesize"},
     {CONF_CLIENT, "-streambuf 8388608", false, "streambuf: 8388608 is more than smuxbuf"},
     {CONF_CLIENT, "-QPP -QPPCount 0", false, "qppcount: '0'"},
+    {CONF_CLIENT, "-QPPCount 0", true, ""}, /* there are no pads */
+    {CONF_CLIENT, "-QPP=false -QPPCount 70000", true, ""},
+    {CONF_CLIENT, "-QPP -QPPCount 70000", false, "qppcount: '70000': out of range"},
+    {CONF_CLIENT, "-QPP -QPPCount -1", false, "qppcount: '-1': out of range"},
     {CONF_CLIENT, "-QPP -QPPCount 64", true, "shares a factor with 8"},
     {CONF_CLIENT, "-pprof", true, "pprof: does nothing"},
     {CONF_CLIENT, "-l /run/x.sock", true, ""},
