@@ -1,4 +1,5 @@
-/* docs/examples/ikcp_echo.c - KCP over UDP with libikcp: a server that echoes one peer's messages, and a client.
+/* docs/examples/ikcp_echo.c - KCP over UDP with libikcp: a server that echoes messages, for one client at a time, and a
+ * client.
  *
  *   ikcp_echo server PORT
  *   ikcp_echo client ADDRESS PORT [COUNT]
@@ -20,6 +21,7 @@ enum { CONV = 0x4b435000, MTU_MAX = 1500, PATIENCE_MS = 10000 };
 
 struct end {
     int fd;
+    int serves;
     struct sockaddr_in peer;
     ikcpcb *kcp;
 };
@@ -41,6 +43,21 @@ static int send_dgram(const char *buf, int len, ikcpcb *kcp, void *user)
     return (int)sendto(e->fd, buf, (size_t)len, 0, (struct sockaddr *)&e->peer, sizeof e->peer);
 }
 
+/* A conversation from its beginning: nothing of the one before is left. */
+static int begin(struct end *e)
+{
+    if (e->kcp)
+        ikcp_release(e->kcp);
+    e->kcp = ikcp_create(CONV, e);
+    if (!e->kcp)
+        return -1;
+    ikcp_setoutput(e->kcp, send_dgram);
+    ikcp_nodelay(e->kcp, 1, 10, 2, 1);
+    ikcp_wndsize(e->kcp, 128, 128);
+    ikcp_update(e->kcp, clock_ms());
+    return 0;
+}
+
 static int end_open(struct end *e, const char *address, int port)
 {
     struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
@@ -51,13 +68,7 @@ static int end_open(struct end *e, const char *address, int port)
         perror("socket");
         return -1;
     }
-    e->kcp = ikcp_create(CONV, e);
-    if (!e->kcp)
-        return -1;
-    ikcp_setoutput(e->kcp, send_dgram);
-    ikcp_nodelay(e->kcp, 1, 10, 2, 1);
-    ikcp_wndsize(e->kcp, 128, 128);
-    return 0;
+    return begin(e);
 }
 
 static void end_close(struct end *e)
@@ -68,8 +79,13 @@ static void end_close(struct end *e)
         close(e->fd);
 }
 
-/* Sleeps until something happens, and lets it. */
-static void end_turn(struct end *e)
+static int same_address(const struct sockaddr_in *a, const struct sockaddr_in *b)
+{
+    return a->sin_addr.s_addr == b->sin_addr.s_addr && a->sin_port == b->sin_port;
+}
+
+/* Sleeps until something happens, and lets it. 0, -1: out of memory. */
+static int end_turn(struct end *e)
 {
     struct pollfd p = {.fd = e->fd, .events = POLLIN};
     IUINT32 now = clock_ms();
@@ -87,10 +103,17 @@ static void end_turn(struct end *e)
         n = recvfrom(e->fd, d, sizeof d, 0, (struct sockaddr *)&from, &len);
         if (n < 0)
             break;
-        if (ikcp_input(e->kcp, d, n) == 0)
+        if (!same_address(&from, &e->peer)) {
+            if (!e->serves)
+                continue; /* not the server */
             e->peer = from;
+            if (begin(e)) /* another client: its conversation takes the place of the last one's */
+                return -1;
+        }
+        ikcp_input(e->kcp, d, n);
     }
     ikcp_flush(e->kcp);
+    return 0;
 }
 
 static int serve(struct end *e)
@@ -98,19 +121,20 @@ static int serve(struct end *e)
     char msg[4096];
     int n;
 
-    for (;;) {
-        end_turn(e);
+    e->serves = 1;
+    while (end_turn(e) == 0) {
         while ((n = ikcp_recv(e->kcp, msg, sizeof msg)) >= 0)
             ikcp_send(e->kcp, msg, n);
-        if (e->kcp->state)
-            return 1;
+        if (e->kcp->state && begin(e)) /* its client has gone */
+            break;
     }
+    return 1;
 }
 
 static int ask(struct end *e, int count)
 {
     char msg[64], got[64];
-    IUINT32 begin = clock_ms();
+    IUINT32 began = clock_ms();
 
     for (int i = 0; i < count; i++) {
         int n = snprintf(msg, sizeof msg, "message %d of %d", i + 1, count);
@@ -120,8 +144,7 @@ static int ask(struct end *e, int count)
         ikcp_update(e->kcp, sent);
         ikcp_flush(e->kcp);
         while (ikcp_recv(e->kcp, got, sizeof got) != n) {
-            end_turn(e);
-            if (e->kcp->state || clock_ms() - begin > PATIENCE_MS)
+            if (end_turn(e) || e->kcp->state || clock_ms() - began > PATIENCE_MS)
                 return fprintf(stderr, "no answer\n"), 1;
         }
         if (memcmp(msg, got, (size_t)n) != 0)
