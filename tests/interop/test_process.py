@@ -92,31 +92,32 @@ def test_sigterm_drains(build: Path, tmp_path: Path) -> None:
         server.stop()
 
 
-@pytest.mark.parametrize("what", (apps.echo, apps.source))
-def test_sigterm_waits_for_nobody_who_is_gone(build: Path, tmp_path: Path, what: Any) -> None:
-    """A client that has stopped, with an idle stream, or with one full of data, takes nothing any
-    more; long before its time is over, or the drain's, the server ends."""
+@pytest.mark.parametrize("role,full", (("server", False), ("server", True), ("client", False)))
+def test_sigterm_waits_for_nobody_who_is_gone(
+    build: Path, tmp_path: Path, role: str, full: bool
+) -> None:
+    """An end that has stopped, with an idle stream, or with one full of data, takes nothing any
+    more; long before its time is over, or the drain's, the other one ends."""
     server_port, port = peers.free_port(), peers.free_port()
     more = {"peertimeout": 600}
-    with apps.Service(what) as target:
-        sections = {
-            "global": {"draintime": 600},
-            "server s": server_section(server_port, target.address, **more),
-        }
+    long = {"global": {"draintime": 600}}
+    with apps.Service(apps.source if full else apps.echo) as target:
+        sections = {**long, "server s": server_section(server_port, target.address, **more)}
         server = peers.Daemon(build, tmp_path, "server", sections)
-        sections = {"client c": client_section(port, server_port, **more)}
+        sections = {**long, "client c": client_section(port, server_port, **more)}
         client = peers.Daemon(build, tmp_path, "client", sections)
+        ends, stops = (server, client) if role == "server" else (client, server)
         with apps.connect(port, 60) as s:
-            if what is apps.echo:
+            if full:
+                apps.recv_exactly(s, 1 << 20)
+            else:
                 apps.ask(s)
                 server.wait_acknowledged()
-            else:
-                apps.recv_exactly(s, 1 << 20)
-            client.signal(signal.SIGSTOP)
-            server.signal(signal.SIGTERM)
-            assert server.wait(60) == 0
-            server.check_log()
-        client.discard()
+            stops.signal(signal.SIGSTOP)
+            ends.signal(signal.SIGTERM)
+            assert ends.wait(60) == 0
+            ends.check_log()
+        stops.discard()
 
 
 def test_second_sigterm_ends_at_once(build: Path, tmp_path: Path) -> None:
