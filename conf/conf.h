@@ -96,7 +96,6 @@ struct conf_problems {            /* zeroed: none */
     struct conf_problem *v;
     unsigned n, cap, n_errors;
 };
-void conf_problems_warn(struct conf_problems *ps, const char *text); /* of what a file alone does not tell */
 void conf_problems_fini(struct conf_problems *ps);
 
 /* Reads path (and what it includes) wholly, collecting every problem. 0 (*cp is the caller's), CONF_INVALID (see *ps),

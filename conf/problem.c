@@ -56,12 +56,6 @@ void conf_problem_add(struct conf_problems *ps, bool warning, struct place at, c
     store(ps, warning, text);
 }
 
-void conf_problems_warn(struct conf_problems *ps, const char *text)
-{
-    if (ps->n < CONF_PROBLEMS_MAX)
-        store(ps, true, strdup(text));
-}
-
 void conf_problems_fini(struct conf_problems *ps)
 {
     for (unsigned i = 0; i < ps->n; i++)

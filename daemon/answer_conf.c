@@ -2,6 +2,7 @@
  * force in every worker, or when it was refused. */
 #include "conf/schema.h"
 #include "daemon/answer_priv.h"
+#include "daemon/edition_wait.h"
 #include "daemon/reload.h"
 
 #include <stdlib.h>
@@ -21,7 +22,7 @@ struct change *answer_change(struct answers *a, struct ctl_query *q)
     struct change *c = free_change(a);
 
     if (c)
-        *c = (struct change){true, *q};
+        *c = (struct change){true, *q, a};
     else
         answer_error(q, CTL_BUSY, "too many changes at a time");
     return c;
@@ -34,13 +35,17 @@ void answer_changes_end(struct answers *a)
             ctl_done(&a->changes[i].q);
 }
 
-static json_t *warnings_json(const struct conf_problems *ps)
+static json_t *warnings_json(const struct answers *a, const struct conf_problems *ps)
 {
+    const struct edition_wait *w;
+    unsigned n = reload_waits(a->p.reload, &w);
     json_t *v = json_array();
 
     for (unsigned i = 0; i < ps->n; i++)
         if (ps->v[i].warning)
             json_array_append_new(v, ctl_text(ps->v[i].text));
+    for (unsigned i = 0; i < n; i++)
+        json_array_append_new(v, ctl_text(w[i].text));
     return v;
 }
 
@@ -61,7 +66,7 @@ static void on_changed(void *ctx, const struct reload_result *r)
     if (r->ok)
         answer_data(&c->q, json_pack("{si si si si so so}", "added", (int)r->added, "changed", (int)r->changed,
                                      "removed", (int)r->removed, "kept", (int)r->kept, "restart", restart_json(r),
-                                     "warnings", warnings_json(&r->problems)));
+                                     "warnings", warnings_json(c->a, &r->problems)));
     else
         answer_error(&c->q, CTL_FAILED, "%s", r->error ? r->error : "not taken over");
     ctl_done(&c->q);
@@ -127,7 +132,7 @@ json_t *answer_conf_json(const struct answers *a)
     int64_t age = (int64_t)time(NULL) - r->when_s;
     json_t *o = json_pack("{so sb ss sI so so}", "file", ctl_text(reload_file(a->p.reload)), "ok", r->ok, "cause",
                           r->cause, "age_s", (json_int_t)MAX(age, 0), "restart", restart_json(r), "warnings",
-                          warnings_json(&r->problems));
+                          warnings_json(a, &r->problems));
 
     if (r->error)
         json_object_set_new(o, "error", ctl_text(r->error));

@@ -35,6 +35,7 @@ struct ask {                      /* a request that waits for the workers */
 struct change {                   /* a request that waits until a new configuration, or process, is in force */
     bool used;
     struct ctl_query q;
+    struct answers *a;
 };
 
 struct answers {

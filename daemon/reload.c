@@ -93,14 +93,19 @@ static struct request *request_free(struct request *q)
     return NULL;
 }
 
-/* The attempt is over: r->next is what came of it. */
+/* The attempt is over: r->next is what came of it. One that did not read the file says nothing of that, unless it tells of
+ * something in it that does not work. */
 static void finish(struct reload *r, struct request *q)
 {
-    result_fini(&r->last);
-    r->last = r->next;
-    r->next = (struct reload_result){0};
     if (q->done)
-        q->done(q->ctx, &r->last);
+        q->done(q->ctx, &r->next);
+    if (q->set || (q->again && r->next.ok)) {
+        result_fini(&r->next);
+    } else {
+        result_fini(&r->last);
+        r->last = r->next;
+        r->next = (struct reload_result){0};
+    }
     request_free(q);
 }
 
@@ -345,7 +350,7 @@ static void carry_out(struct reload *r, struct conf *c, struct own_names *names,
         r->waits = k ? (struct edition_waits){0} : waits;
     }
     for (unsigned i = 0; i < r->waits.n && !k; i++)
-        conf_problems_warn(&r->next.problems, r->waits.v[i].text);
+        log_all(LOG_AT_WARNING, "%s", r->waits.v[i].text);
     if (!k) {
         publish(r, c, e, q);
         return;
@@ -690,6 +695,12 @@ unsigned reload_overrides(const struct reload *r, const struct reload_override *
 {
     *v = r->overrides;
     return r->n_overrides;
+}
+
+unsigned reload_waits(const struct reload *r, const struct edition_wait **v)
+{
+    *v = r->waits.v;
+    return r->waits.n;
 }
 
 struct roster *reload_roster(const struct reload *r)

@@ -10,7 +10,7 @@ struct reload;
 struct roster;
 struct shared;
 
-struct reload_result {            /* of the last attempt; lent to callbacks, kept for status until the next */
+struct reload_result {            /* of an attempt; lent to callbacks. That of the last reading is kept for status */
     bool ok;                      /* in force: every worker runs it */
     char cause[64];               /* "start", "SIGHUP", "file", "command", "set", ... */
     int64_t when_s;               /* Unix time */
@@ -59,9 +59,11 @@ void reload_set(struct reload *r, const char *profile, const char *key, const ch
 /* ---- for status ---- */
 const char *reload_file(const struct reload *r);
 const struct conf *reload_conf(const struct reload *r);             /* what runs, overrides included */
-const struct reload_result *reload_last(const struct reload *r);    /* never NULL */
+const struct reload_result *reload_last(const struct reload *r);    /* of the last reading; never NULL */
 bool reload_busy(const struct reload *r);                           /* a change is on its way */
 unsigned reload_overrides(const struct reload *r, const struct reload_override **v);
+struct edition_wait;
+unsigned reload_waits(const struct reload *r, const struct edition_wait **v); /* profiles that could not follow yet */
 struct roster *reload_roster(const struct reload *r);               /* the tunnels there are (roster.h) */
 
 /* ---- for main's loop ---- */

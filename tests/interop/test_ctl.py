@@ -408,9 +408,18 @@ def test_set(build: Path, tmp_path: Path) -> None:
                 assert done.returncode == 1 and words in done.stderr, (setting, done.stderr)
             assert p.run("set", "nobody", "keepalive=7").returncode == 1
             assert p.run("set", "keepalive").returncode == 2
-            assert p.data("status")["overrides"] == overrides
+            status = p.data("status")
+            assert status["overrides"] == overrides
+            assert status["conf"]["ok"], "a mistake of ours is none of the file"
+            text = p.daemon.conf_path.read_text()
+            p.daemon.conf_path.write_text(text + "nonsense = 1\n")
+            assert p.run("reload").returncode == 1
+            assert p.run("set", "keepalive=8").returncode == 0
+            assert "nonsense" in p.data("status")["conf"]["error"], "the file is as bad as before"
+            p.daemon.conf_path.write_text(text)
             assert p.run("reload").returncode == 0
-            assert p.data("status")["overrides"] == []
+            status = p.data("status")
+            assert status["overrides"] == [] and status["conf"]["ok"]
             apps.ask(s)
 
 

@@ -318,8 +318,11 @@ def test_ports_that_change_hands(build: Path, tmp_path: Path, target: str) -> No
         peers.wait_for("client d", lambda: takes(s, "d"), 20)
         apps.ask(old, bytes(200_000))
         assert not takes(s, "t")
+        (warning,) = s.daemon.request("status")["conf"]["warnings"]
+        assert warning.startswith("t: it waits")
         old.close()
         peers.wait_for("server t", lambda: takes(s, "t"), 60)
+        assert not s.daemon.request("status")["conf"]["warnings"]
         with apps.connect(cp) as new:
             apps.ask(new)
         assert other.accepted == 1
