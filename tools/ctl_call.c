@@ -13,7 +13,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { SILENCE_S = 15, CHUNK = 65536, REQUEST_ID = 1 };
+enum {
+    SILENCE_S = 15,
+    SILENCE_CHANGE_S = 60, /* a new process may take 20 s to begin, thousands of sockets as long to be opened */
+    CHUNK = 65536,
+    REQUEST_ID = 1,
+};
 
 #define CONTROL "/run/kcptun/control"
 #define STATS   "/run/kcptun/stats"
@@ -38,9 +43,9 @@ static int not_there(const char *path, int err)
 }
 
 /* A connected socket, or -1 with errno. */
-static int dial(const char *path)
+static int dial(const char *path, bool reads)
 {
-    struct timeval silence = {.tv_sec = SILENCE_S};
+    struct timeval silence = {.tv_sec = reads ? SILENCE_S : SILENCE_CHANGE_S};
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     int fd;
 
@@ -159,11 +164,11 @@ static int reach(const struct ctl *c, const char **path)
     int fd, e;
 
     *path = c->socket ? c->socket : CONTROL;
-    fd = dial(*path);
+    fd = dial(*path, c->reads);
     if (fd >= 0 || c->socket || !c->reads)
         return fd;
     e = errno;
-    fd = dial(STATS); /* who may not use the one may use the other */
+    fd = dial(STATS, true); /* who may not use the one may use the other */
     if (fd >= 0)
         *path = STATS;
     errno = e;
