@@ -6,7 +6,8 @@
 #include "tests/sim/traffic.h"
 
 static const uint64_t wrap_us = (UINT64_C(1) << 32) * 1000, second_us = 1000000,
-                      grid_us = 64 * 1000 * 1000; /* of 4096 us (the log of queues) and of 250 ms (keepalives) */
+                      grid_us = 64 * 1000 *
+                                1000; /* of 4096 us (the log of queues), 16 ms (intervals) and 250 ms (keepalives) */
 
 /* What a run came to. */
 struct sum {
@@ -38,6 +39,7 @@ static struct flow_params named(unsigned apps)
         f.sp[i].adaptive = false;
         f.sp[i].pacing = true;
         f.sp[i].nodelay = 1;
+        f.sp[i].interval_ms = 16; /* its multiples go on through a wrap */
         f.sp[i].resend = 2;
         f.sp[i].snd_wnd = f.sp[i].rcv_wnd = 512;
     }
