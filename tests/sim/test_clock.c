@@ -5,9 +5,8 @@
 #include "crypto/kdf.h"
 #include "tests/sim/traffic.h"
 
-static const uint64_t wrap_us = (UINT64_C(1) << 32) * 1000, second_us = 1000000,
-                      grid_us = 64 * 1000 *
-                                1000; /* of 4096 us (the log of queues), 16 ms (intervals) and 250 ms (keepalives) */
+/* grid: of 4096 us (the log of queues), 16 ms (intervals) and 250 ms (keepalives). */
+static const uint64_t wrap_us = (UINT64_C(1) << 32) * 1000, second_us = 1000000, grid_us = 64 * 1000 * 1000;
 
 /* What a run came to. */
 struct sum {
