@@ -142,7 +142,7 @@ static bool heard(struct session *s, struct tick now)
         s->behind_since = now;
     else if (a->behind >= BEHIND_MIN &&
              tick_since_us(now, s->behind_since) >= MAX((uint64_t)BEHIND_US, 2 * a->rto_ms * UINT64_C(1000)))
-        return session_fail(s, s->proof.step ? SESSION_UNREAD : SESSION_LOST_STATE);
+        return session_fail(s, session_is_proven(s) ? SESSION_LOST_STATE : SESSION_UNREAD);
     return session_proof_heard(s);
 }
 

@@ -13,7 +13,7 @@ void session_prove(struct session *s)
 
 bool session_is_proven(const struct session *s)
 {
-    return s->proof.step == PROOF_NONE;
+    return !s->proof.step || smux_frames_in(s->smux);
 }
 
 void session_proof_tend(struct session *s, struct tick now)
@@ -35,7 +35,7 @@ bool session_proof_heard(struct session *s)
 {
     const struct arq_state *a = arq_state(s->arq);
 
-    if (s->proof.step != PROOF_ASKED_AGAIN || !serial_before(s->proof.sn, a->snd_una))
+    if (session_is_proven(s) || s->proof.step != PROOF_ASKED_AGAIN || !serial_before(s->proof.sn, a->snd_una))
         return true;
     if (a->behind)
         return session_fail(s, SESSION_UNREAD);

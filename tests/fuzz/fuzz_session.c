@@ -118,6 +118,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         abort();
     if (smux_settle(session_smux(c)))
         abort();
+    if (settings & 32)
+        session_prove(c);
     for (unsigned i = 0; i < 200 && (rd_left(&r) || !done) && !session_end(c) && !session_end(s); i++) {
         size_t n = rd_le16(&r);
         uint8_t gap = rd_u8(&r);
@@ -138,7 +140,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         if (buf_pool_memory(pool) > MEMORY_MAX)
             abort();
     }
-    if (!disturbed && !done)
+    if (!disturbed && (!done || !session_is_proven(c)))
         abort();
     session_free(c);
     session_free(s);
