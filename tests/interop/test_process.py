@@ -22,7 +22,7 @@ import peers
 import pytest
 
 EX_CONFIG = 78
-PATIENT = {"draintime": 60}  # more than any of these tests waits
+PATIENT = {"draintime": 600}  # more than any of these tests waits
 
 
 def server_section(port: int, target: str, **more: Any) -> dict[str, Any]:

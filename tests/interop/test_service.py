@@ -365,7 +365,7 @@ def test_the_watchdog_while_workers_end(build: Path, tmp_path: Path) -> None:
     """One worker has nothing left and ends, the other still drains: both count as alive."""
     with apps.Service(apps.echo) as target:
         sections, port = one_pair(target.address)
-        sections["global"] = {"workers": 2, "draintime": 60}
+        sections["global"] = {"workers": 2, "draintime": 600}
         with managed(build, tmp_path, sections, watchdog_s=1) as (daemon, manager):
             manager.wait("READY=1")
             with apps.connect(port, 20) as s:

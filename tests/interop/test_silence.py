@@ -327,7 +327,8 @@ def test_kick_at_a_server(build: Path, tmp_path: Path) -> None:
         stack.callback(server.discard)
         client = peers.start_ours("client", build, tmp_path, opt, **near)
         stack.callback(client.discard)
-        with apps.connect(port, 20) as s:  # less than the keepalive
+        with apps.connect(port) as s:
+            s.settimeout(20)  # less than the keepalive
             apps.ask(s)
             server.wait_acknowledged()
             client.wait_acknowledged()
