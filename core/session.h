@@ -49,7 +49,7 @@ enum {                            /* positive results */
 enum session_end {                /* why a session is dead */
     SESSION_ALIVE,
     SESSION_SILENT,               /* the peer answers no more */
-    SESSION_LOST_STATE,           /* the peer answers, but knows nothing of what it had acknowledged */
+    SESSION_LOST_STATE,           /* the server answers, but knows nothing of what it had acknowledged */
     SESSION_UNREAD,               /* the peer dropped the session with our first frame: session_prove() */
     SESSION_REFUSED,              /* its host says that nobody listens, and nothing else comes from there */
     SESSION_PROTOCOL,             /* the peer's stream is not what was agreed */

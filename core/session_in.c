@@ -130,8 +130,9 @@ static bool fec_in(struct session *s, const struct shard *sh, struct tick now)
     return true;
 }
 
-/* A sign of life, and of memory: una that stays behind what it was means that the peer began anew, if for longer than
- * anything is under way. */
+/* A sign of life, and of memory: una that stays behind what it was means that the server began anew, if for longer than
+ * anything is under way. A client draws another conversation when it begins; what stays behind at a server waited, perhaps
+ * for seconds, at a worker that had no processor. */
 static bool heard(struct session *s, struct tick now)
 {
     const struct arq_state *a = arq_state(s->arq);
@@ -140,7 +141,7 @@ static bool heard(struct session *s, struct tick now)
     s->probes = s->refusals = 0;
     if (a->behind <= 1)
         s->behind_since = now;
-    else if (a->behind >= BEHIND_MIN &&
+    else if (s->p.client && a->behind >= BEHIND_MIN &&
              tick_since_us(now, s->behind_since) >= MAX((uint64_t)BEHIND_US, 2 * a->rto_ms * UINT64_C(1000)))
         return session_fail(s, session_is_proven(s) ? SESSION_LOST_STATE : SESSION_UNREAD);
     return session_proof_heard(s);

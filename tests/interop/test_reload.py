@@ -402,7 +402,7 @@ def test_modes_change_live(build: Path, tmp_path: Path) -> None:
                 rows = s.daemon.request("sessions")["sessions"]
                 assert [("sender" in row) for row in rows] == [mode == "auto"] * 2
                 time.sleep(0.3)
-            job.join(pace.limit(60))
+            job.join(pace.limit(300))
             assert not job.is_alive()
             assert s.daemon.counters("c")["ActiveOpens"] == 1
             assert s.daemon.counters()["StreamsReset"] == 0

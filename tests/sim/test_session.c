@@ -272,6 +272,38 @@ static void test_restarted_peer_is_noticed(void **state)
     pair_fini(&p);
 }
 
+/* Datagrams of long ago, one after the other and nothing newer, as from a server's worker that had no processor: to a
+ * client they would be a server that began anew, but a client that begins anew draws another conversation. */
+static void test_late_datagrams_end_no_session_of_a_server(void **state)
+{
+    const struct session_params sp[2] = {pair_defaults(true), pair_defaults(false)};
+    const struct link_params lp[2] = {clean, clean};
+    uint8_t mem[ARQ_HEADER];
+    bool never = false;
+    struct echo x;
+    struct pair p;
+
+    (void)state;
+    pair_init(&p, 6, "aes", sp, lp);
+    echo_begin(&x, &p, 1, 100000);
+    assert_true(pair_run(&p, &x.done, 60000000));
+    for (unsigned i = 0; i < 2; i++)
+        p.end[i].out.p.loss_ppm = 1000000;
+    for (unsigned n = 0; n < 40; n++) {
+        for (unsigned i = 0; i < 2; i++) {
+            struct session *s = p.end[i].s;
+            struct wr out = wr_to(mem, sizeof mem);
+
+            arq_seg_put(&out, &(struct arq_seg){.conv = session_conv(s), .cmd = ARQ_SEG_WINS, .wnd = 32, .una = 1});
+            session_input(s, bytes_of(mem, sizeof mem), p.now);
+        }
+        pair_run(&p, &never, 100000);
+    }
+    assert_int_equal(session_end(p.end[0].s), SESSION_LOST_STATE);
+    assert_int_equal(session_end(p.end[1].s), SESSION_ALIVE);
+    pair_fini(&p);
+}
+
 static void test_settings_that_differ_end_the_session(void **state)
 {
     (void)state;
@@ -629,6 +661,7 @@ int main(void)
         cmocka_unit_test(test_idle_session_lives_and_costs_little),
         cmocka_unit_test(test_silent_peer_is_noticed),
         cmocka_unit_test(test_restarted_peer_is_noticed),
+        cmocka_unit_test(test_late_datagrams_end_no_session_of_a_server),
         cmocka_unit_test(test_settings_that_differ_end_the_session),
         cmocka_unit_test(test_garbage_behind_the_cipher),
         cmocka_unit_test(test_zero_window_opens_again),
