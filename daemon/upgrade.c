@@ -6,6 +6,7 @@
 #include "core/base/err.h"
 #include "daemon/claims.h"
 #include "daemon/ctl.h"
+#include "daemon/edition_wait.h"
 #include "daemon/log.h"
 #include "daemon/metrics.h"
 #include "daemon/notify.h"
@@ -142,6 +143,7 @@ void upgrade_stop(struct upgrade *u)
 
 static bool may_begin(struct upgrade *u)
 {
+    const struct edition_wait *w;
     const struct elder_state *v;
 
     if (u->step != UPGRADE_IDLE)
@@ -152,6 +154,8 @@ static bool may_begin(struct upgrade *u)
         refuse(u, "as process 1 this one cannot end before the new one");
     else if (reload_busy(u->p.reload))
         refuse(u, "a change of the configuration is under way");
+    else if (reload_waits(u->p.reload, &w)) /* the new process could not open it */
+        refuse(u, "%s", w->text);
     else if (elder_list(u->p.sh->elder, &v) >= ELDERS_MAX - 1)
         refuse(u, "%d processes finish their sessions already", ELDERS_MAX - 1);
     else

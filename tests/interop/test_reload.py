@@ -320,6 +320,7 @@ def test_ports_that_change_hands(build: Path, tmp_path: Path, target: str) -> No
         assert not takes(s, "t")
         (warning,) = s.daemon.request("status")["conf"]["warnings"]
         assert warning.startswith("t: it waits")
+        assert warning in s.daemon.ctl("upgrade").stderr
         old.close()
         peers.wait_for("server t", lambda: takes(s, "t"), 60)
         assert not s.daemon.request("status")["conf"]["warnings"]
