@@ -125,6 +125,7 @@ void sender_end_input(struct sender *s)
 {
     if (s->in.rtt && s->in.rtt <= RTT_MAX)
         sender_model_rtt(s, s->in.rtt);
+    sender_thin_heard(s);
     if (!s->in.any)
         return;
     if (s->n_probes >= DEAF_AFTER)

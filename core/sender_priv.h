@@ -68,6 +68,7 @@ void pacer_charge(struct pacer *p, uint64_t bytes, uint64_t rate, uint64_t now);
 struct thin_copy {                /* a segment to be sent again soon */
     uint64_t due, from;           /* leaves then; or from then on with something else */
     uint64_t overdue;             /* begins anew then */
+    uint64_t born;                /* when the segment first left */
     uint32_t sn, bytes, left, nth;
     uint32_t rounds;              /* how often it was overdue: who does not answer is asked ever less often */
     bool repair;                  /* not of a thin flow: beyond its budget */
@@ -178,6 +179,7 @@ static inline struct sender_rec *sender_rec_at(const struct sender *s, uint32_t 
     return &s->rec[no & (s->cap - 1)];
 }
 void sender_rec_lose(struct sender *s, uint64_t before); /* what was sent before then and flies is lost */
+unsigned sender_rec_under_way(const struct sender *s, uint32_t sn, uint64_t since); /* its transmissions after then that fly */
 uint32_t sender_rec_took(void *ctx, const struct arq_sent *a, uint32_t age_ms);
 uint32_t sender_rec_sent(void *ctx, const struct arq_sent *a, uint32_t tag);
 void sender_rec_ack(void *ctx, uint32_t sn, uint32_t ts, uint32_t tag, unsigned flags);
@@ -193,6 +195,7 @@ void sender_gap_forget(struct sender *s); /* those that have been waited for lon
 /* sender_thin.c */
 void sender_thin_sent(struct sender *s, uint32_t sn, uint32_t bytes, unsigned lost); /* a first transmission, or a repair */
 void sender_thin_flush(struct sender *s, bool company); /* what is due now; company: something leaves anyway */
+void sender_thin_heard(struct sender *s); /* a datagram of the peer has been taken */
 uint64_t sender_thin_due(const struct sender *s); /* us; UINT64_MAX: no copy waits */
 void sender_thin_earn(struct sender *s, size_t bytes);
 double sender_thin_loss(const struct sender *s);

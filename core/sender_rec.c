@@ -132,6 +132,16 @@ static unsigned times_lost(const struct sender *s, const struct sender_rec *r)
     return n;
 }
 
+unsigned sender_rec_under_way(const struct sender *s, uint32_t sn, uint64_t since)
+{
+    const struct sender_rec *r = rec_of(s, arq_tag(s->p.arq, sn), sn);
+    unsigned n = 0;
+
+    for (unsigned i = 0; r && i < SENDER_CHAIN_MAX; i++, r = rec_of(s, r->older, sn))
+        n += r->state == REC_FLYING && r->t_sent > since;
+    return n;
+}
+
 /* The next record flies. Its number. */
 static uint32_t take_off(struct sender *s, uint64_t bytes)
 {

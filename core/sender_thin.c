@@ -9,7 +9,8 @@ enum {
     FIRST_US = 4000, /* from a message to its first copy */
     NEXT_US = 20000, /* from one copy to the next, ... */
     JOIN_US = 3000, /* ... which joins a datagram that leaves sooner anyway, if the one before is so old */
-    OVERDUE_US = 30000,
+    OVERDUE_US = 60000, /* of silence: where something is heard, it tells sooner what is missing; */
+    OVERDUE_FIRST_US = 30000, /* before the loss is known */
     REPAIR_COPIES = 3,
     FATES_MIN = 100, /* before these we know nothing */
     FATES = 256, /* memory of the loss estimate, halved when full */
@@ -99,7 +100,7 @@ static unsigned copies_wanted(const struct sender *s)
 /* When a message that nothing was heard of is worth a new start, whatever became of its copies. */
 static uint64_t overdue(const struct sender *s)
 {
-    return s->now + s->srtt + MAX(4 * s->var, (uint64_t)OVERDUE_US);
+    return s->now + s->srtt + MAX(4 * s->var, sender_knows_loss(s) ? (uint64_t)OVERDUE_US : OVERDUE_FIRST_US);
 }
 
 static void begin(const struct sender *s, struct thin_copy *c, unsigned left)
@@ -128,7 +129,7 @@ void sender_thin_sent(struct sender *s, uint32_t sn, uint32_t bytes, unsigned lo
 
     if (!n)
         return;
-    t->v[t->n] = (struct thin_copy){.sn = sn, .bytes = bytes, .repair = lost > 0};
+    t->v[t->n] = (struct thin_copy){.sn = sn, .bytes = bytes, .repair = lost > 0, .born = s->now};
     begin(s, &t->v[t->n++], n);
 }
 
@@ -191,6 +192,30 @@ void sender_thin_flush(struct sender *s, bool company)
     learn(s);
     if (company || look_at_all(s, false))
         look_at_all(s, true);
+}
+
+static struct thin_copy *copy_of(struct sender *s, uint32_t sn)
+{
+    for (unsigned i = 0; i < s->thin.n; i++)
+        if (s->thin.v[i].sn == sn && !s->thin.v[i].repair)
+            return &s->thin.v[i];
+    return NULL;
+}
+
+/* Whatever the peer sends says which segment it waits for: of that one, all that left a round trip ago is lost. What may still
+ * come is made up to as many as a new message gets copies, for by now others wait behind it. */
+void sender_thin_heard(struct sender *s)
+{
+    uint64_t wait = s->srtt + sender_reo(s);
+    uint32_t sn = arq_state(s->p.arq)->snd_una;
+    struct thin_copy *c = sender_knows_loss(s) && sender_is_thin(s) ? copy_of(s, sn) : NULL;
+
+    if (!c || s->now - c->born < wait || sender_rec_under_way(s, sn, s->now - wait) + c->left >= copies_wanted(s))
+        return;
+    c->left++;
+    c->nth = 0;
+    c->due = c->from = s->now;
+    c->overdue = overdue(s);
 }
 
 void sender_thin_earn(struct sender *s, size_t bytes)
