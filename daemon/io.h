@@ -45,7 +45,7 @@ struct io_src {
     bool dying;                   /* del() was called: skip its events that are still in the batch in hand */
     /* backend's own */
     uint8_t role, want, stop, flight, n_cancels;
-    bool reading, writing, paused, ready_in, ready_out, sticky, starved, told;
+    bool reading, writing, paused, ready_in, ready_out, sticky, starved, told, fed;
     struct list link;
 };
 

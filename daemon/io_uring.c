@@ -327,14 +327,26 @@ static bool is_passing(int res)
     return res == -ENOBUFS || res == -EAGAIN || res == -EINTR || res == -ECANCELED;
 }
 
+/* Before Linux 6.8 one socket may take all the buffers, turn after turn: who got none asks first. */
+static void ask_again(struct io *io, struct io_src *s)
+{
+    want(io, s, OP_UDP);
+    if (!s->fed) {
+        list_del(&s->link);
+        list_push_front(&io->todo, &s->link);
+    }
+    s->fed = false;
+}
+
 /* | recvmsg_out | name | control | payload | */
 static void on_udp(struct io *io, struct io_src *s, struct io_batch *b, const struct io_uring_cqe *cqe, uint8_t *buf)
 {
     struct io_uring_recvmsg_out *out;
     struct msghdr h = {0};
 
+    s->fed |= buf != NULL;
     if (!in_flight(s, OP_UDP) && !s->paused)
-        want(io, s, OP_UDP);
+        ask_again(io, s);
     if (cqe->res < 0 || !buf) {
         if (!is_passing(cqe->res))
             io_batch_add(b, IO_UDP_ERROR, s, cqe->res);
