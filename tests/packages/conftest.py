@@ -11,6 +11,7 @@ from kit import Root, build
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--build", required=True, help="directory for packages and roots")
+    parser.addoption("--programs", help="build directory whose tests also run in machines")
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +19,13 @@ def out(request: pytest.FixtureRequest) -> Path:
     path = Path(request.config.getoption("--build")).resolve()
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+@pytest.fixture(scope="session")
+def programs(request: pytest.FixtureRequest) -> Path:
+    path = request.config.getoption("--programs")
+    assert path, "--programs is missing"
+    return Path(path).resolve()
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import apps
@@ -37,10 +38,12 @@ class Root:
         self.path = path
 
     @classmethod
-    def debootstrap(cls, path: Path) -> Root:
+    def debootstrap(cls, path: Path, more: Sequence[str] = ()) -> Root:
+        """more: packages beyond those that make a system."""
         shutil.rmtree(path, ignore_errors=True)
+        include = [f"--include={','.join(more)}"] if more else []
         subprocess.run(
-            ["debootstrap", "--variant=minbase", "bookworm", path],
+            ["debootstrap", "--variant=minbase", *include, "bookworm", path],
             check=True,
             stdout=subprocess.DEVNULL,
         )
@@ -71,12 +74,14 @@ class Root:
         assert not check or done.returncode == 0, f"{argv}:\n{done.stdout}{done.stderr}"
         return done
 
-    def install(self, *debs: Path) -> None:
+    def install(self, *debs: Path, download_only: bool = False) -> None:
+        """download_only: what they ask for lies in apt's cache then."""
         names = []
         for deb in debs:
             shutil.copy(deb, self.path / "tmp")
             names.append(f"/tmp/{deb.name}")
-        self.run("apt-get", "install", "-y", "--no-install-recommends", *names)
+        more = ["--download-only"] if download_only else []
+        self.run("apt-get", "install", "-y", "--no-install-recommends", *more, *names)
 
     def files(self, word: str) -> set[str]:
         """Every path with word in its name, but what dpkg and apt keep for themselves."""
