@@ -163,10 +163,12 @@ static void test_many_sources(void **state)
 {
     static struct log_site s;
     const struct log_site *quiet;
-    uint64_t now = 555555555;
+    uint64_t now = UINT64_C(1) << 50; /* after all that the tests before held back, by the machine's own clock */
     uint32_t held, written = 0, told = 0, n = 100000;
 
     (void)state;
+    while (log_limit_quiet(now, &held))
+        ;
     for (uint32_t i = 0; i < n; i++) {
         held = 0;
         if (log_source_pass(&s, i % 3000 + 1, now, &held))
