@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pace
@@ -45,6 +46,15 @@ def build(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="session")
 def scale(request: pytest.FixtureRequest) -> float:
     return request.config.getoption("--scale")
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays() -> Iterator[None]:
+    """What a failed test leaves behind would go on to take processors from those after it."""
+    yield
+    for process in peers.started:
+        process.kill()
+    peers.started.clear()
 
 
 @pytest.fixture

@@ -139,6 +139,9 @@ class Failed(AssertionError):
     """A process ended, or did not begin, as it should."""
 
 
+started: list[Process] = []  # by the test that runs
+
+
 class Process:
     """One program under test: its log is a file, its end is ours."""
 
@@ -156,6 +159,7 @@ class Process:
                 stderr=err,
                 env={**os.environ, **SANITIZER_ENV, **(env or {})},
             )
+        started.append(self)
 
     @property
     def pid(self) -> int:
