@@ -142,7 +142,7 @@ const struct conf_key conf_keys[] = {
     {"dscp", IN_BOTH, &conf_uint, P(dscp), 0, 63, BOTH("0"), NULL, LIVE,
      "DSCP of outgoing packets"},
     {"tcp", IN_BOTH, &conf_bool, P(tcp), ANY, BOTH("false"), NULL, NEW,
-     "packets look like TCP, for paths that block UDP; needs CAP_NET_RAW, at both ends. A server serves UDP as well"},
+     "packets look like TCP, for paths that block UDP; needs CAP_NET_RAW and CAP_NET_ADMIN, at both ends. A server serves UDP as well"},
     {"nocomp", IN_BOTH, &conf_bool, P(nocomp), ANY, BOTH("false"), NULL, NEW,
      "no compression; the same at both ends"},
     {"acknodelay", IN_BOTH, &conf_bool, P(acknodelay), ANY, BOTH("false"), NULL, LIVE,

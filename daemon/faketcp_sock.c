@@ -21,7 +21,12 @@ static int attach(int fd, struct sock_filter *v, size_t n)
 {
     struct sock_fprog p = {.len = (unsigned short)n, .filter = v};
 
-    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &p, sizeof p) ? err_say(-errno, "attach a socket filter") : 0;
+    int r = setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &p, sizeof p) ? -errno : 0;
+
+    if (!r)
+        return 0;
+    return err_say(r, "attach a socket filter%s",
+                   r == -EPERM ? " (that of a TCP socket takes the capability CAP_NET_ADMIN with recent kernels)" : "");
 }
 
 struct match { /* the segments that a raw socket is to receive */

@@ -4,6 +4,7 @@ veth pair, beside the packaged peer in both roles, and what the kernel's own TCP
 from __future__ import annotations
 
 import math
+import re
 import signal
 import socket
 import struct
@@ -369,6 +370,23 @@ def test_without_the_capability(build: Path, tmp_path: Path) -> None:
                 10,
             )
         for process in (client, refused, server):
+            process.stop()
+        pair.target.close()
+
+
+def test_the_drop_in_gives_enough(build: Path, tmp_path: Path) -> None:
+    """The capabilities of the unit's drop-in, and no others."""
+    drop_in = Path(__file__).resolve().parents[2] / "packaging/systemd/raw-sockets.conf"
+    line = re.search(r"^AmbientCapabilities=(.*)$", drop_in.read_text(), re.M)
+    assert line
+    names = ",".join("+" + name.lower().removeprefix("cap_") for name in line.group(1).split())
+    via = ("setpriv", f"--bounding-set=-all,{names}")
+    with wired() as net:
+        pair = Pair(net, build, tmp_path)
+        server, client = pair.server(via=via), pair.client(via=via)
+        pair.exchange()
+        assert pair.connections("s")
+        for process in (client, server):
             process.stop()
         pair.target.close()
 
