@@ -46,6 +46,8 @@ def system(debs: dict[str, Path], out: Path, programs: Path) -> Iterator[Root]:
         root.run("apt-get", "update")
         root.install(debs["kcptund"], download_only=True)
         shutil.copy(debs["kcptund"], root.path / DEB[1:])
+        # as Debian's installer writes it
+        (root.path / "etc/hosts").write_text("127.0.0.1\tlocalhost\n::1\tlocalhost\n")
         (root.path / UNIT[1:]).mkdir(exist_ok=True)
         for name in UNIT_TESTS:
             source, copy = (
