@@ -60,8 +60,9 @@ class Root:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def command(self, *argv: str | Path) -> list[str]:
-        """argv, run inside with a /proc of its own; what it started ends with it."""
-        inside = [str(a) for a in argv]
+        """argv, run inside with a /proc of its own; all of it ends with the process this begins:
+        the shell there stays root, since who becomes another user outlives its parent."""
+        inside = ["sh", "-c", '"$@"; exit $?', "sh", *(str(a) for a in argv)]
         return [
             *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
             *(f"--mount-proc={self.path}/proc", "chroot", str(self.path), *inside),
