@@ -14,25 +14,14 @@ struct sum {
     uint64_t n_echo, thrift[2];
 };
 
-static struct flow_params ours(unsigned apps)
-{
-    return (struct flow_params){.sp = {traffic_session(true), traffic_session(false)}, .apps = apps};
-}
-
 static struct flow_params to_kcptun(unsigned apps)
 {
-    struct flow_params f = ours(apps);
-
-    f.kcptun = true;
-    f.kp = kcptun_peer_defaults("fast3");
-    f.kp.snd_wnd = f.kp.rcv_wnd = 4096;
-    f.sp[0].smux_ver = f.kp.smux_ver;
-    return f;
+    return traffic_to_kcptun(apps, 4096);
 }
 
 static struct flow_params named(unsigned apps)
 {
-    struct flow_params f = ours(apps);
+    struct flow_params f = traffic_flow(apps);
 
     for (unsigned i = 0; i < 2; i++) {
         f.sp[i].adaptive = false;
@@ -92,8 +81,9 @@ static const struct {
     struct flow_params (*make)(unsigned apps);
     unsigned apps;
 } flows[] = {
-    {"bulk", ours, APP_BULK},           {"download and echo", ours, APP_DOWN | APP_ECHO}, {"echo", ours, APP_ECHO},
-    {"to kcptun", to_kcptun, APP_BULK}, {"a named mode, paced", named, APP_BULK},
+    {"bulk", traffic_flow, APP_BULK},         {"download and echo", traffic_flow, APP_DOWN | APP_ECHO},
+    {"echo", traffic_flow, APP_ECHO},         {"to kcptun", to_kcptun, APP_BULK},
+    {"a named mode, paced", named, APP_BULK},
 };
 
 /* The clock of either end, or of both, wraps in the middle of a run, which begins at 5 s. */

@@ -33,20 +33,9 @@ static unsigned seeds_wanted(void)
     return s ? (unsigned)atoi(s) : 5;
 }
 
-static struct flow_params ours(unsigned apps)
-{
-    return (struct flow_params){.sp = {traffic_session(true), traffic_session(false)}, .apps = apps};
-}
-
 static struct flow_params to_kcptun(uint32_t wnd)
 {
-    struct flow_params f = ours(APP_BULK);
-
-    f.kcptun = true;
-    f.kp = kcptun_peer_defaults("fast3");
-    f.kp.snd_wnd = f.kp.rcv_wnd = wnd;
-    f.sp[0].smux_ver = f.kp.smux_ver;
-    return f;
+    return traffic_to_kcptun(APP_BULK, wnd);
 }
 
 static struct row row(const char *name, double loss, struct flow_params f)
@@ -65,7 +54,7 @@ static struct row row(const char *name, double loss, struct flow_params f)
 
 static struct row rate_row(const char *name, double loss, double mbit, double delay_ms)
 {
-    struct row r = row(name, loss, ours(APP_BULK));
+    struct row r = row(name, loss, traffic_flow(APP_BULK));
 
     r.mbit = mbit;
     for (unsigned i = 0; i < 2; i++) {
@@ -150,7 +139,7 @@ static struct row bulk_row(unsigned i)
 {
     static const char *const names[] = {"bulk", "bulk, 1 %", "bulk, 5 %", "bulk, 10 %", "bulk, 20 %"};
 
-    return row(names[i], losses[i], ours(APP_BULK));
+    return row(names[i], losses[i], traffic_flow(APP_BULK));
 }
 
 /* With loss a point below the target: five seeds wander by as much, thirty do not. */
@@ -189,7 +178,7 @@ static void check_strange_paths(struct flow_params f, const double share[3], dou
 static void test_strange_paths(void **state)
 {
     (void)state;
-    check_strange_paths(ours(APP_BULK), (const double[]){94, 97, 97}, 2);
+    check_strange_paths(traffic_flow(APP_BULK), (const double[]){94, 97, 97}, 2);
 }
 
 static struct row slow_row(unsigned i)
@@ -286,7 +275,7 @@ static void check_changes(struct flow_params f, double after_s)
 static void test_changes(void **state)
 {
     (void)state;
-    check_changes(ours(APP_BULK), 1.5);
+    check_changes(traffic_flow(APP_BULK), 1.5);
 }
 
 static struct row kcptun_row(unsigned i)
@@ -343,7 +332,7 @@ static void test_kcptun_paths(void **state)
 
 static struct row echo_row(unsigned i)
 {
-    struct row r = row("echo", losses[i], ours(APP_ECHO));
+    struct row r = row("echo", losses[i], traffic_flow(APP_ECHO));
 
     r.time_s = losses[i] < 20 ? 60 : 300; /* at 20 % what decides is rare: five seeds still lie within 135 to 155 */
     return r;
@@ -387,13 +376,13 @@ static void check_echo_beside_bulk(const char *name, struct flow_params f, doubl
 static void test_echo_beside_bulk(void **state)
 {
     (void)state;
-    check_echo_beside_bulk("echo beside bulk, own session, 1 %", ours(APP_BULK), 130);
+    check_echo_beside_bulk("echo beside bulk, own session, 1 %", traffic_flow(APP_BULK), 130);
     check_echo_beside_bulk("the same to kcptun", to_kcptun(4096), 160);
 }
 
 static struct row mixed_row(const char *name, unsigned bulk)
 {
-    struct row r = row(name, 1, ours(bulk | APP_ECHO));
+    struct row r = row(name, 1, traffic_flow(bulk | APP_ECHO));
 
     r.warm_s = 4; /* the loss must be known first */
     r.time_s = 30;
@@ -415,7 +404,7 @@ static void test_echo_within_bulk(void **state)
 /* One session carries bulk, there or here, and tells of it as a client's does. The place of an echo that begins after us. */
 static unsigned place_beside(unsigned app, uint64_t us)
 {
-    const struct row r = row("bulk", 1, ours(app));
+    const struct row r = row("bulk", 1, traffic_flow(app));
     struct deal *d = deal_new(1, DEAL_EXTRA);
     struct deal_meter m = {0};
     static struct traffic t;
@@ -459,13 +448,13 @@ static void check_two(const char *name, struct flow_params f)
 static void test_two(void **state)
 {
     (void)state;
-    check_two("two flows", ours(APP_BULK));
+    check_two("two flows", traffic_flow(APP_BULK));
     check_two("two flows to kcptun", to_kcptun(4096));
 }
 
 static void test_thin_way_back(void **state)
 {
-    struct row r = row("100 down, 2 up, 5 %", 5, ours(APP_BULK));
+    struct row r = row("100 down, 2 up, 5 %", 5, traffic_flow(APP_BULK));
 
     (void)state;
     r.way[1].rate = 2 * 1000 * 1000;

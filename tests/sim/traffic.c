@@ -33,6 +33,22 @@ struct session_params traffic_session(bool client)
     };
 }
 
+struct flow_params traffic_flow(unsigned apps)
+{
+    return (struct flow_params){.sp = {traffic_session(true), traffic_session(false)}, .apps = apps};
+}
+
+struct flow_params traffic_to_kcptun(unsigned apps, uint32_t wnd)
+{
+    struct flow_params f = traffic_flow(apps);
+
+    f.kcptun = true;
+    f.kp = kcptun_peer_defaults("fast3");
+    f.kp.snd_wnd = f.kp.rcv_wnd = wnd;
+    f.sp[0].smux_ver = f.kp.smux_ver;
+    return f;
+}
+
 struct link_params traffic_path(double loss_percent)
 {
     return (struct link_params){

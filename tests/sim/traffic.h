@@ -70,6 +70,8 @@ struct traffic {
 
 /* Parameters of an end as the daemon gives them in mode auto: cipher header of 20 bytes, FEC 10/3, ceilings. */
 struct session_params traffic_session(bool client);
+struct flow_params traffic_flow(unsigned apps); /* between two of ours */
+struct flow_params traffic_to_kcptun(unsigned apps, uint32_t wnd); /* from ours to a kcptun in mode fast3, with such windows */
 /* 100 Mbit/s, 50 ms one way, a queue of 50 ms, this loss. */
 struct link_params traffic_path(double loss_percent);
 
