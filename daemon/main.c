@@ -29,7 +29,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { TIDY_US = 5000000, HOLES_MIN = 64 << 10 };
+enum { TIDY_US = 5000000, FREED_MIN = 16 << 10 };
 
 struct daemon {
     struct shared sh;
@@ -55,7 +55,7 @@ struct daemon {
     int result;
     struct snmplog snmplog;
     struct tick tidied; /* when the heap was last looked at */
-    size_t holes; /* free bytes in it that were given back already */
+    size_t used; /* most of the heap since its holes were given back */
 };
 
 /* ---- configuration ---- */
@@ -141,6 +141,7 @@ static int prepare(struct daemon *d)
     int r;
 
     mallopt(M_MMAP_THRESHOLD, 128 * 1024); /* fixed: freed slabs go back to the system */
+    mallopt(M_MXFAST, 0); /* what is free merges at once: malloc_trim() leaves out what it merges itself */
     r = crypto_init();
     if (!r)
         r = shared_init(&d->sh, d->conf);
@@ -281,20 +282,17 @@ static void tell_status(struct daemon *d)
         notify_status(&d->notify, "%u tunnels, %llu sessions", d->sh.conf->n_profiles, (unsigned long long)sessions);
 }
 
-/* After many sessions have ended the heap is full of holes; their pages go back to the system. What was given back still
- * counts as free for malloc, so only a growth of it is worth another go. */
+/* After many sessions have ended the heap is full of holes; their pages go back to the system. How much is free says little of
+ * that, for what was given back still counts: what counts is that something was freed since the last time. */
 static void give_back(struct daemon *d)
 {
-    size_t holes;
+    size_t used = mallinfo2().uordblks;
 
-    holes = mallinfo2().fordblks;
-    if (holes > d->holes + HOLES_MIN) {
+    if (used + FREED_MIN <= d->used) {
         malloc_trim(0);
-        holes = mallinfo2().fordblks;
-    } else {
-        holes = MIN(holes, d->holes);
+        d->used = used;
     }
-    d->holes = holes;
+    d->used = MAX(d->used, used);
 }
 
 /* What is done every few seconds. */
