@@ -6,6 +6,7 @@
 
 #include "core/base/err.h"
 #include "daemon/ctl_socket.h"
+#include "daemon/log.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -412,7 +413,7 @@ int ctl_new(struct ctl **cp, const struct ctl_params *p)
     c->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (c->again < 0 || c->epoll < 0)
         return err_say(-errno, "control socket");
-    r = p->fd > 0 ? ctl_socket_inherit(&c->listener, p->path, p->fd)
+    r = p->fd > 0 ? ctl_socket_inherit(&c->listener, p->path, p->mode, p->group, p->fd)
                   : ctl_socket_open(&c->listener, p->path, p->mode, p->group);
     if (!r)
         r = watch(c, c->listener.fd, ID_LISTENER);
@@ -422,6 +423,15 @@ int ctl_new(struct ctl **cp, const struct ctl_params *p)
         return err_pass(r);
     *cp = TAKE(c);
     return 0;
+}
+
+void ctl_renew(struct ctl *c)
+{
+    if (!ctl_socket_is_gone(&c->listener) || ctl_socket_renew(&c->listener))
+        return;
+    c->deaf = false;
+    if (watch(c, c->listener.fd, ID_LISTENER))
+        log_error("%s: nobody is heard at the control socket", err_text());
 }
 
 int ctl_listener(const struct ctl *c)

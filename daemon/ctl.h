@@ -21,7 +21,7 @@ struct ctl;
 struct ctl_params {
     const char *path;             /* copied */
     mode_t mode;                  /* of the socket: 0660 */
-    const char *group;            /* the socket's, where there is a group of that name; NULL: the process's */
+    const char *group;            /* the socket's, where there is a group of that name; NULL: the process's. Borrowed */
     int fd;                       /* what listens there already (taken); 0: nothing does */
 };
 
@@ -30,6 +30,7 @@ struct ctl_params {
 int ctl_new(struct ctl **cp, const struct ctl_params *p);
 /* Removes the socket. Every query must be done. */
 struct ctl *ctl_free(struct ctl *c);
+void ctl_renew(struct ctl *c);                 /* to be called now and then: where the socket's file is gone, makes it anew */
 int ctl_listener(const struct ctl *c);
 /* Takes no new clients. stays: another process listens there, so the path is not removed. */
 void ctl_let_go(struct ctl *c, bool stays);

@@ -51,7 +51,8 @@ static void give_to_group(const char *path, const char *group)
         log_warning("control socket %s: cannot give it to group %s: %s", path, group, strerror(errno));
 }
 
-static int bind_and_listen(struct ctl_socket *s, const struct sockaddr_un *a, mode_t mode, const char *group)
+/* Fails where anything is at the path. Of s: mode and group are set. */
+static int bind_and_listen(struct ctl_socket *s, const struct sockaddr_un *a)
 {
     struct stat st;
 
@@ -66,8 +67,8 @@ static int bind_and_listen(struct ctl_socket *s, const struct sockaddr_un *a, mo
         return s->path ? -errno : -ENOMEM;
     s->dev = st.st_dev;
     s->ino = st.st_ino;
-    give_to_group(a->sun_path, group);
-    if (listen(s->fd, BACKLOG) || chmod(a->sun_path, mode))
+    give_to_group(a->sun_path, s->group);
+    if (listen(s->fd, BACKLOG) || chmod(a->sun_path, s->mode))
         return -errno;
     return 0;
 }
@@ -77,14 +78,14 @@ int ctl_socket_open(struct ctl_socket *s, const char *path, mode_t mode, const c
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     int r;
 
-    *s = (struct ctl_socket){.fd = -1};
+    *s = (struct ctl_socket){.fd = -1, .mode = mode, .group = group};
     if (strlen(path) >= sizeof a.sun_path)
         return err_say(-ENAMETOOLONG, "control socket %s", path);
     memcpy(a.sun_path, path, strlen(path) + 1);
     r = remove_stale(&a);
     if (r)
         return r;
-    r = bind_and_listen(s, &a, mode, group);
+    r = bind_and_listen(s, &a);
     if (r) {
         ctl_socket_close(s);
         return err_say(r, "control socket %s", path);
@@ -92,11 +93,11 @@ int ctl_socket_open(struct ctl_socket *s, const char *path, mode_t mode, const c
     return 0;
 }
 
-int ctl_socket_inherit(struct ctl_socket *s, const char *path, int fd)
+int ctl_socket_inherit(struct ctl_socket *s, const char *path, mode_t mode, const char *group, int fd)
 {
     struct stat st;
 
-    *s = (struct ctl_socket){.fd = fd, .path = strdup(path)};
+    *s = (struct ctl_socket){.fd = fd, .path = strdup(path), .mode = mode, .group = group};
     if (!s->path) {
         ctl_socket_close(s);
         return err_here(-ENOMEM);
@@ -105,6 +106,34 @@ int ctl_socket_inherit(struct ctl_socket *s, const char *path, int fd)
         s->dev = st.st_dev;
         s->ino = st.st_ino;
     }
+    return 0;
+}
+
+bool ctl_socket_is_gone(const struct ctl_socket *s)
+{
+    struct stat st;
+
+    return s->path && lstat(s->path, &st) && errno == ENOENT;
+}
+
+int ctl_socket_renew(struct ctl_socket *s)
+{
+    struct ctl_socket n = {.fd = -1, .mode = s->mode, .group = s->group};
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int r;
+
+    memcpy(a.sun_path, s->path, strlen(s->path) + 1); /* it fitted before */
+    r = bind_and_listen(&n, &a);
+    if (r) {
+        ctl_socket_close(&n);
+        if (!s->lost)
+            log_error("control socket %s: somebody removed it, and it cannot be made anew: %s", s->path, strerror(-r));
+        s->lost = true;
+        return r;
+    }
+    log_warning("control socket %s: somebody removed it; it is there again", n.path);
+    ctl_socket_let_go(s);
+    *s = n;
     return 0;
 }
 

@@ -295,6 +295,19 @@ static void give_back(struct daemon *d)
     d->used = MAX(d->used, used);
 }
 
+/* Whose files somebody has removed. Not what a new process has just been given, too. */
+static void renew_sockets(struct daemon *d)
+{
+    if (upgrade_is_under_way(d->upgrade))
+        return;
+    if (d->ctl)
+        ctl_renew(d->ctl);
+    if (d->stats)
+        ctl_renew(d->stats);
+    if (d->metrics)
+        metrics_renew(d->metrics);
+}
+
 /* What is done every few seconds. */
 static void tidy(struct daemon *d, struct tick now)
 {
@@ -302,6 +315,7 @@ static void tidy(struct daemon *d, struct tick now)
         return;
     d->tidied = now;
     give_back(d);
+    renew_sockets(d);
     log_tell_held();
     tell_status(d);
 }
@@ -372,19 +386,21 @@ static void loop(struct daemon *d)
         {.fd = d->running ? post_fd(d->sh.post, d->sh.n_workers) : -1, .events = POLLIN},
         {.fd = d->ctl ? ctl_fd(d->ctl) : -1, .events = POLLIN},
         {.fd = d->stats ? ctl_fd(d->stats) : -1, .events = POLLIN},
-        {.fd = d->metrics ? metrics_fd(d->metrics) : -1, .events = POLLIN},
         {.fd = d->netwatch.fd, .events = POLLIN},
+        {.fd = -1, .events = POLLIN},
         {.fd = -1, .events = POLLIN},
         {.fd = -1, .events = POLLIN},
         {.fd = -1, .events = POLLIN},
         {.fd = -1},
     };
-    struct pollfd *watch = &fds[LEN(fds) - 4], *names = watch + 1, *elder = watch + 2, *heir = watch + 3;
+    struct pollfd *watch = &fds[LEN(fds) - 5], *names = watch + 1, *metrics = watch + 2, *elder = watch + 3;
+    struct pollfd *heir = watch + 4;
     int due = -1;
 
     while (d->running) {
         bool idle = post_may_sleep(d->sh.post, d->sh.n_workers);
 
+        metrics->fd = d->metrics ? metrics_fd(d->metrics) : -1;
         elder->fd = elder_fd(d->sh.elder);
         heir->fd = upgrade_fd(d->upgrade);
         heir->events = upgrade_events(d->upgrade);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { CONNECTION_MEMORY = 3 * METRICS_PIECE_MAX, BLOCK = 2 * METRICS_PIECE_MAX };
@@ -26,6 +27,7 @@ struct metrics {
     struct metrics_source src;
     struct MHD_Daemon *http;
     char *path; /* of a unix socket */
+    bool lost; /* it is gone, and cannot be made anew */
     struct tick now;
     struct client clients[METRICS_CLIENTS];
 };
@@ -191,6 +193,16 @@ static int open_listener(const struct addr_text *at)
     return err_say(fd, "metrics = %s", net_addr_text(&a));
 }
 
+/* Takes fd. NULL: not to be. */
+static struct MHD_Daemon *start_http(struct metrics *m, int fd)
+{
+    return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, m, MHD_OPTION_EXTERNAL_LOGGER,
+                            on_words, NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+                            (unsigned)METRICS_CLIENTS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)METRICS_IDLE_S,
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_CONNECTION,
+                            on_connection, m, MHD_OPTION_END);
+}
+
 int metrics_new(struct metrics **mp, const struct addr_text *at, int fd, const struct metrics_source *src)
 {
     struct metrics *m = calloc(1, sizeof *m);
@@ -203,11 +215,7 @@ int metrics_new(struct metrics **mp, const struct addr_text *at, int fd, const s
     }
     m->src = *src;
     m->path = at->path && at->path[0] == '/' ? strdup(at->path) : NULL;
-    m->http = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, m,
-                               MHD_OPTION_EXTERNAL_LOGGER, on_words, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
-                               MHD_OPTION_CONNECTION_LIMIT, (unsigned)METRICS_CLIENTS, MHD_OPTION_CONNECTION_TIMEOUT,
-                               (unsigned)METRICS_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-                               MHD_OPTION_NOTIFY_CONNECTION, on_connection, m, MHD_OPTION_END);
+    m->http = start_http(m, fd);
     if (!m->http) { /* it has closed fd */
         free(m->path);
         free(m);
@@ -215,6 +223,28 @@ int metrics_new(struct metrics **mp, const struct addr_text *at, int fd, const s
     }
     *mp = m;
     return 0;
+}
+
+void metrics_renew(struct metrics *m)
+{
+    struct MHD_Daemon *http = NULL;
+    struct stat st;
+    int fd;
+
+    if (!m->path || !lstat(m->path, &st) || errno != ENOENT)
+        return;
+    fd = net_listen(NULL, m->path);
+    if (fd >= 0 && !(http = start_http(m, fd)))
+        unlink(m->path);
+    if (!http && !m->lost)
+        log_error("metrics = %s: somebody removed it, and it cannot be made anew: %s", m->path,
+                  strerror(fd < 0 ? -fd : EIO));
+    m->lost = !http;
+    if (!http)
+        return;
+    log_warning("metrics = %s: somebody removed it; it is there again", m->path);
+    MHD_stop_daemon(m->http); /* with who was being answered */
+    m->http = http;
 }
 
 int metrics_listener(const struct metrics *m)

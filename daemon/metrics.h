@@ -51,6 +51,8 @@ enum { METRICS_CLIENTS = 16, METRICS_IDLE_S = 5, METRICS_WHOLE_S = 20 }; /* most
 /* Listens at `at`; fd: a socket that does already (taken), or -1. 0, -errno (-ENOSYS: built without it); err_text() names
  * the address. */
 int metrics_new(struct metrics **mp, const struct addr_text *at, int fd, const struct metrics_source *src);
+/* To be called now and then: where a unix socket's file is gone, makes it anew (and metrics_fd()). */
+void metrics_renew(struct metrics *m);
 int metrics_listener(const struct metrics *m);
 /* Takes no new clients. stays: another process listens there, so a path is not removed. */
 void metrics_let_go(struct metrics *m, bool stays);

@@ -143,6 +143,20 @@ def test_sockets_that_are_not_ours(build: Path, tmp_path: Path) -> None:
     again.stop()
 
 
+def test_a_removed_socket_comes_back(build: Path, tmp_path: Path) -> None:
+    """Within seconds, with its mode, and so for both."""
+    with pair(build, tmp_path, "127.0.0.1:1") as p:
+        both = ((p.daemon.control, 0o660), (p.stats_path, 0o666))
+        for path, _ in both:
+            path.unlink()
+        for path, mode in both:
+            again = f"control socket {path}: somebody removed it; it is there again"
+            peers.wait_for(again, lambda words=again: words in p.daemon.log(), 60)
+            assert stat.S_IMODE(path.stat().st_mode) == mode
+            assert p.data("status", path=path)["pid"] == p.daemon.pid
+    assert not p.daemon.control.exists() and not p.stats_path.exists()
+
+
 # --- lists
 
 

@@ -110,6 +110,10 @@ def test_metrics_on_a_unix_socket(build: Path, tmp_path: Path) -> None:
     sections["global"] = {"metrics": path}
     daemon = peers.Daemon(build, tmp_path, "both", sections)
     assert scrape(str(path)).sum("kcptund_build_info", {}) == 1
+    path.unlink()
+    again = f"metrics = {path}: somebody removed it; it is there again"
+    peers.wait_for(again, lambda: again in daemon.log(), 60)
+    assert scrape(str(path)).sum("kcptund_build_info", {}) == 1
     daemon.stop()
     assert not path.exists()
 

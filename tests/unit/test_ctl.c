@@ -528,6 +528,45 @@ static void test_stale(void **state)
     close(fd);
 }
 
+/* A path that somebody removed is bound anew, and what somebody put there is his. */
+static void test_removed(void **state)
+{
+    char moved[80];
+    struct stat st;
+    int fd, file;
+
+    (void)state;
+    fd = dial();
+    settle();
+    snprintf(moved, sizeof moved, "%s.dir", dir);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rename(dir, moved), 0);
+    ctl_renew(ctl); /* cannot be */
+    assert_int_equal(rename(moved, dir), 0);
+    file = open(path, O_CREAT | O_WRONLY, 0600);
+    assert_true(file >= 0);
+    ctl_renew(ctl); /* must not be */
+    assert_int_equal(fstat(file, &st), 0);
+    assert_true(S_ISREG(st.st_mode) && st.st_nlink == 1);
+    close(file);
+    assert_int_equal(unlink(path), 0);
+    ctl_renew(ctl);
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(S_ISSOCK(st.st_mode) && (st.st_mode & 07777) == 0660);
+    ctl_renew(ctl); /* it is there */
+    say(fd, "{\"v\":1,\"id\":1,\"cmd\":\"echo\"}\n"); /* who was there stays */
+    assert_true(hear(fd, text, sizeof text, NULL) > 0);
+    close(fd);
+    fd = dial();
+    say(fd, "{\"v\":1,\"id\":1,\"cmd\":\"echo\"}\n");
+    assert_true(hear(fd, text, sizeof text, NULL) > 0);
+    close(fd);
+    ctl_let_go(ctl, true); /* another process has it */
+    assert_int_equal(unlink(path), 0);
+    ctl_renew(ctl);
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
 /* The group's, where there is one of that name; else the process's. */
 static void test_group(void **state)
 {
@@ -584,6 +623,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_idle, begin, end),
         cmocka_unit_test_setup_teardown(test_path, begin, end),
         cmocka_unit_test_setup_teardown(test_stale, begin, end),
+        cmocka_unit_test_setup_teardown(test_removed, begin, end),
         cmocka_unit_test_setup_teardown(test_group, begin, end),
     };
 
