@@ -72,7 +72,7 @@ struct conf_global {
     char *snmplog;                /* path with a date in Go's notation; "" = none */
     uint32_t snmpperiod;          /* seconds; 0 = none */
     enum conf_snmp snmpcolumns;
-    uint64_t memory;              /* bytes for buffers, all workers; 0 = a quarter of the machine's */
+    uint64_t memory;              /* bytes for buffers, all workers; 0 = a quarter of what there is */
     uint32_t maxsessions;         /* 0 = none */
     uint32_t spin;                /* microseconds a worker looks for more before it sleeps */
     uint32_t draintime;           /* seconds that running streams get when the daemon is told to end */

@@ -68,7 +68,7 @@ const struct conf_key conf_keys[] = {
      "microseconds a worker goes on looking for work before it sleeps: buys latency with CPU time; 50 is a good start. "
      "Not with more workers than cores"},
     {"memory", IN_GLOBAL, &conf_size64, G(memory), 0, 1ull << 44, {"0"}, NULL, RESTART,
-     "bytes for buffers of all workers, at least 16M; 0 = a quarter of the machine's memory"},
+     "bytes for buffers of all workers, at least 16M; 0 = a quarter of the machine's memory, or of what its cgroup has"},
     {"maxsessions", IN_GLOBAL, &conf_uint, G(maxsessions), 0, 1048576, {"0"}, NULL, LIVE,
      "most sessions at one time in the whole daemon; 0 = no limit"},
     {"draintime", IN_GLOBAL, &conf_uint, G(draintime), 0, 86400, {"10"}, NULL, LIVE,

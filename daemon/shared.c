@@ -2,6 +2,7 @@
 #include "daemon/shared.h"
 
 #include "core/base/err.h"
+#include "daemon/cgroup.h"
 #include "daemon/elder.h"
 #include "daemon/limits.h"
 #include "daemon/log.h"
@@ -39,11 +40,15 @@ static unsigned count_cpus(void)
 
 static size_t memory_for_buffers(const struct conf_global *g)
 {
+    uint64_t least;
     struct sysinfo si;
 
     if (g->memory)
         return g->memory;
-    return sysinfo(&si) ? 256u << 20 : (size_t)si.totalram * si.mem_unit / 4;
+    least = cgroup_memory_max("/proc/self/cgroup", "/sys/fs/cgroup");
+    if (!sysinfo(&si))
+        least = MIN(least, (uint64_t)si.totalram * si.mem_unit);
+    return least == UINT64_MAX ? 256u << 20 : least / 4;
 }
 
 static const struct io_ops *choose_io(enum conf_io want)

@@ -118,6 +118,19 @@ def test_metrics_on_a_unix_socket(build: Path, tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_memory_of_a_container(build: Path, tmp_path: Path) -> None:
+    """A quarter of what the control group has, which in a container is the root of what it sees."""
+    needs_own_mounts()
+    sections, _, at = metrics_pair("127.0.0.1:1")
+    (tmp_path / "cgroup").mkdir()
+    (tmp_path / "cgroup/memory.max").write_text(f"{256 << 20}\n")
+    own_cgroup = f'mount --bind {tmp_path}/cgroup /sys/fs/cgroup && exec "$@"'
+    via = ("unshare", "--mount", "sh", "-c", own_cgroup, "sh")
+    daemon = peers.Daemon(build, tmp_path, "both", sections, via=via)
+    assert scrape(at).sum("kcptund_worker_buffer_limit_bytes", {}) == (256 << 20) / 4 / 2  # workers
+    daemon.stop()
+
+
 def test_metrics_address_taken(build: Path, tmp_path: Path) -> None:
     sections, _, at = metrics_pair("127.0.0.1:1")
     with socket.create_server(("127.0.0.1", at)):
@@ -226,11 +239,15 @@ def managed(
         daemon.discard()
 
 
+def needs_own_mounts() -> None:
+    if os.geteuid() or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+        pytest.skip("mount namespaces are not allowed here")
+
+
 @contextmanager
 def deaf_name_server(directory: Path) -> Iterator[tuple[str, ...]]:
     """What the command runs asks a name server that takes questions and never answers."""
-    if os.geteuid() or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
-        pytest.skip("mount namespaces are not allowed here")
+    needs_own_mounts()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
         address = f"127.53.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
         deaf.bind((address, 53))
