@@ -29,8 +29,14 @@ static const char *syntax_text(enum json_error_code code)
     case json_error_stack_overflow:
         return "nested too deeply";
     default:
-        return "not JSON (which has no comments)";
+        return "not JSON, here or just above: a comma or a quote is missing or too many, or there is a comment";
     }
+}
+
+/* Of editors that call it UTF-8; a kcptun refuses it, too. */
+static bool has_mark(struct bytes text)
+{
+    return text.len >= 3 && !memcmp(text.p, "\xef\xbb\xbf", 3);
 }
 
 static const char *type_text(const json_t *v)
@@ -74,7 +80,7 @@ static void warn_unknown(const struct kopts *o, const char *key, struct place at
     }
     i = kopts_find(o->role, key, strlen(key));
     if (i >= 0 && kopts[i].json)
-        conf_problem_add(ps, true, at, "%s: unknown key, ignored; in a file it is %s", kopts[i].name, kopts[i].json);
+        conf_problem_add(ps, true, at, "%s: unknown key, ignored; in a file it is %s", key, kopts[i].json);
     else
         conf_problem_add(ps, true, at, "%s: unknown key, ignored", conf_shown(key, cut));
 }
@@ -139,7 +145,9 @@ int json_read_text(struct kopts *o, const char *path, struct bytes text, struct 
         at.line = e.line > 0 ? (unsigned)e.line : 0;
         if (json_error_code(&e) == json_error_out_of_memory)
             return err_here(-ENOMEM);
-        conf_problem_add(ps, false, at, "%s; accepted: one JSON object", syntax_text(json_error_code(&e)));
+        conf_problem_add(ps, false, at, "%s; accepted: one JSON object",
+                         has_mark(text) ? "a byte order mark (save it as UTF-8 without one)"
+                                        : syntax_text(json_error_code(&e)));
         return CONF_INVALID;
     }
     if (json_is_object(root))
