@@ -134,7 +134,8 @@ static int udp_open_at(const struct net_udp_params *p, const struct sockaddr_any
     int family = at->sa.sa_family, fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), r;
 
     if (fd < 0)
-        return err_say(-errno, "open a UDP socket");
+        return err_say(-errno, errno == EMFILE ? "open a UDP socket (raise LimitNOFILE= of the service, or ulimit -n)"
+                                               : "open a UDP socket");
     if (is_wildcard6(at) || is_mapped(at))
         set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0); /* refused: IPv6 alone */
     r = set_udp_options(fd, family, p);
