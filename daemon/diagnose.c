@@ -63,6 +63,14 @@ static void learn_smux_version(const struct peer *p, const struct session_sight 
         log_info("%s: the next session speaks version %u of smux", peer_text(p), next);
 }
 
+void diagnose_unanswered(struct peer *p)
+{
+    const struct session_sight sight = {.smux_ver = smux_version(session_smux(p->session))};
+
+    note(p->tunnel, &p->remote, FINDING_NOTHING, 1, &sight);
+    stat_add(&p->tunnel->stats->peer_unheard, 1);
+}
+
 bool diagnose_peer(struct peer *p)
 {
     static const struct {

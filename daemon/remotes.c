@@ -18,6 +18,7 @@ struct candidate { /* an address behind a name */
     uint32_t silent_ms;
     uint8_t smux_ver; /* 0: SMUX_FIRST */
     bool smux_known;
+    bool answered;
 };
 
 struct remote {
@@ -198,6 +199,7 @@ int remotes_pick(struct remotes *rs, struct worker *w, unsigned below, uint64_t 
     set_port(&out->addr, htons(name_port(rs->v[rank].text, &w->nonce)));
     out->smux_ver = c->smux_ver ? c->smux_ver : SMUX_FIRST;
     out->smux_known = c->smux_known;
+    out->answered = c->answered;
     return 0;
 }
 
@@ -222,6 +224,7 @@ void remotes_answered(struct remotes *rs, const struct remote_pick *p)
     struct candidate *c = picked(rs, p);
 
     if (c) {
+        c->answered = true;
         c->silent_ms = 0;
         c->silent_until = (struct tick){0};
     }

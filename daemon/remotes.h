@@ -12,6 +12,7 @@ struct remote_pick {
     struct sockaddr_any addr;
     uint8_t smux_ver;             /* with smuxver = auto: 1, 2 */
     bool smux_known;              /* it was read there, so a session may begin with streams */
+    bool answered;                /* it did once */
 };
 
 struct remotes *remotes_new(const struct conf_profile *c); /* borrowed till remotes_follow(). NULL: out of memory */

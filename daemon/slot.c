@@ -3,6 +3,7 @@
 
 #include "core/base/err.h"
 #include "daemon/client.h"
+#include "daemon/diagnose.h"
 #include "daemon/dial.h"
 #include "daemon/event.h"
 #include "daemon/faketcp_conn.h"
@@ -314,6 +315,14 @@ static void try_dial(struct slot *s)
 
 /* ---- what to do now ---- */
 
+/* The trial's time is up. */
+static void pass_over(struct slot *s)
+{
+    if (!s->trial->heard && !s->tried.answered && !fake_dial_waits(s->trial))
+        diagnose_unanswered(s->trial);
+    give_up_trial(s, "no answer");
+}
+
 static void judge_trial(struct slot *s)
 {
     struct tick now = worker_of(s)->now;
@@ -324,7 +333,7 @@ static void judge_trial(struct slot *s)
         if (may_begin_unproven(s))
             adopt(s);
         else if (tick_since_us(now, s->dialled) >= patience)
-            give_up_trial(s, "no answer");
+            pass_over(s);
     } else if (!s->peer || s->aim != SLOT_DOUBT || tick_since_us(now, s->answered) >= GRACE_US) {
         adopt(s);
     }

@@ -135,6 +135,15 @@ def test_what_our_client_says(build: Path, tmp_path: Path, theirs: None, row: st
         expect(t.client, counters, text)
 
 
+def test_what_our_client_says_of_a_server_it_only_asks(
+    build: Path, tmp_path: Path, theirs: None
+) -> None:
+    """With smuxver = auto it begins with a question, and gives that up before any session ends."""
+    here, there = other(smuxver="auto"), other(key="another")
+    with knocked(build, tmp_path, ("ours", here), ("theirs", there)) as t:
+        expect(t.client, ("PeerUnheard",), "nothing ever came back from it")
+
+
 # --- FEC, both roles: the tunnel works, and our end says what differs
 
 FEC_ROWS = {

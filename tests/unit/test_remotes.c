@@ -79,9 +79,11 @@ static void test_by_preference(void **state)
     assert_int_equal(pick(&b, UINT_MAX).rank, 1);
     pass(&b, 200);
     assert_int_equal(pick(&b, UINT_MAX).rank, 0);
+    assert_false(pick(&b, UINT_MAX).answered);
     remotes_silent(b.r, &p[0], b.w.now, 0);
     remotes_answered(b.r, &p[0]);
     assert_int_equal(pick(&b, UINT_MAX).rank, 0);
+    assert_true(pick(&b, UINT_MAX).answered);
     end(&b);
 }
 
