@@ -20,6 +20,7 @@
 #include "daemon/watchdog.h"
 #include "daemon/worker.h"
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
@@ -439,7 +440,6 @@ static int block_signals(struct daemon *d)
     sigaddset(&set, SIGUSR1);
     sigaddset(&set, SIGUSR2);
     sigprocmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
     d->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     return d->signals < 0 ? err_say(-errno, "signalfd") : 0;
 }
@@ -636,6 +636,18 @@ static int run_as_kcptun(struct daemon *d)
     return look_back(d) || load(d) || serve(d) ? COMPAT_FAILED : STATUS_OK;
 }
 
+/* Whoever starts us may have closed these: what is opened next would take their numbers, and the log be written into it. */
+static void fill_standard(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     struct daemon d = {.signals = -1, .netwatch.fd = -1, .notify.fd = -1, .watchdog.next = TICK_NEVER};
@@ -643,6 +655,8 @@ int main(int argc, char **argv)
     int status, r;
 
     d.argv = argv;
+    fill_standard();
+    signal(SIGPIPE, SIG_IGN); /* a log that nobody reads any more is no reason to end */
     if (compat_is(&d.compat, argc, argv))
         return run_as_kcptun(&d);
     if (options_parse(&o, argc, argv, &status))

@@ -664,6 +664,32 @@ def test_end_is_prompt(build: Path, tmp_path: Path, stack: ExitStack) -> None:
                     end.check_log()
 
 
+STANDARD = {  # how the descriptors 0 to 2 are found at the start
+    "closed": "os.close(0); os.close(1); os.close(2)",
+    "unread": "r, w = os.pipe(); os.close(r); os.dup2(w, 1); os.dup2(w, 2)",
+}
+
+
+@pytest.mark.parametrize("how", STANDARD)
+def test_nobody_reads_the_log(build: Path, tmp_path: Path, stack: ExitStack, how: str) -> None:
+    """Started without descriptors for its log, or with one whose other end has gone, it serves; and
+    the log goes into nothing that has been opened since."""
+    code = "import os, signal, sys; signal.signal(signal.SIGPIPE, signal.SIG_DFL); " + STANDARD[how]
+    code += "; os.execv(sys.argv[1], sys.argv[1:])"
+    udp, tcp = peers.free_port(), peers.free_port()
+    with apps.Service(apps.duplex) as target:
+        for role, proto, port, args in (
+            ("server", "udp", udp, ("-l", f":{udp}", "-t", target.address)),
+            ("client", "tcp", tcp, ("-l", f"127.0.0.1:{tcp}", "-r", f"127.0.0.1:{udp}")),
+        ):
+            program = str(link(build, tmp_path, f"kcptun-{role}"))
+            argv = ["/usr/bin/python3", "-c", code, program, *args]
+            end = start(stack, peers.Process(role, argv, tmp_path / f"{role}.log"), proto, port)
+            stack.callback(end.wait, peers.STOP_S)
+            stack.callback(end.signal, signal.SIGTERM)
+        apps.exchange(tcp, 200_000, 200_000, 1)
+
+
 def test_hangup_reads_again(build: Path, tmp_path: Path, stack: ExitStack) -> None:
     """SIGHUP opens the log again, and takes over what the file says now."""
     udp, log = peers.free_port(), tmp_path / "server-2006.txt"
