@@ -88,9 +88,10 @@ static void say_last(struct peer *p)
     worker_flush(w); /* the batch must not outlive p */
 }
 
-static void count_end(struct tunnel *t, enum session_end why)
+/* missed: somebody here had a use for the session. */
+static void count_end(struct tunnel *t, enum session_end why, bool missed)
 {
-    if (why == SESSION_SILENT || why == SESSION_LOST_STATE || why == SESSION_REFUSED)
+    if (missed && (why == SESSION_SILENT || why == SESSION_LOST_STATE || why == SESSION_REFUSED))
         stat_add(&t->stats->dead_peers, 1);
     else if (why == SESSION_PROTOCOL)
         stat_add(&t->stats->proto_errors, 1);
@@ -102,17 +103,20 @@ void peer_close(struct peer *p, const char *why)
 {
     struct tunnel *t = p->tunnel;
     struct worker *w = t->w;
+    struct smux *m = session_smux(p->session);
+    enum session_end end = session_end(p->session);
+    /* a client of another kind, or one that is switched off, goes without a word when it needs its session no more */
+    bool missed = smux_streams(m) || (t->client ? end != SESSION_ALIVE : end >= SESSION_PROTOCOL);
 
     if (why) {
         bool told = diagnose_peer(p);
 
-        event_session_end(p, why, !told && (session_end(p->session) || smux_streams(session_smux(p->session))));
+        event_session_end(p, why, missed && !told);
     }
-    count_end(t, session_end(p->session));
+    count_end(t, end, missed);
     flow_end(p);
     relay_abort_all(p);
-    if (!t->client)
-        smux_leave(session_smux(p->session)); /* so that the client need not find out */
+    smux_leave(m); /* so that the other end need not find out */
     say_last(p);
     if (!t->client && !session_is_drained(p->session))
         server_disown(p);

@@ -339,3 +339,33 @@ def test_kick_at_a_server(build: Path, tmp_path: Path) -> None:
             with pytest.raises(ConnectionResetError):
                 s.recv(1)
         assert client.counters("t")["DeadPeers"] == 1
+
+
+@pytest.mark.parametrize("how", ("ends", "killed", "killed with a stream"))
+def test_a_client_that_goes(build: Path, tmp_path: Path, how: str, scale: float) -> None:
+    """One that ends says so, and its server's sessions end at once. Whoever goes without a word is
+    missed by those alone whose streams it leaves open."""
+    server_port = peers.free_port()
+    patience = 3600 if how == "ends" else max(3, round(1.5 * scale))
+    opt = peers.Options(smuxver=2, more={"peertimeout": patience})
+    with apps.Service(apps.echo) as target:
+        near = f"127.0.0.1:{server_port}"
+        far = {"listen": near, "target": target.address}
+        server = peers.start_ours("server", build, tmp_path, opt, **far)
+        client, port = start_client("ours", build, tmp_path, near)
+        with apps.connect(port) as s:
+            apps.ask(s)
+            if how == "killed with a stream":
+                client.discard()
+        if how != "killed with a stream":
+            for end in (client, server):
+                peers.wait_for("idle", lambda d=end: not d.counters("t")["StreamsNow"], 20)
+                end.wait_acknowledged()
+            client.stop() if how == "ends" else client.discard()
+        peers.wait_for("the end", lambda: not server.counters("t")["CurrEstab"], 60 * scale, 0.1)
+        missed = how == "killed with a stream"
+        assert server.counters("t")["DeadPeers"] == missed
+        ended = [line for line in server.log().splitlines() if "session ended" in line]
+        assert len(ended) == 1 and (" warning: " in ended[0]) == missed, ended
+        assert ("its client needs it no more" in ended[0]) == (how == "ends")
+        server.stop()
