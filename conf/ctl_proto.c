@@ -130,7 +130,7 @@ int ctl_request_parse(struct ctl_request *rq, struct bytes line)
         return refuse(rq, CTL_MALFORMED, "a request line has up to 65536 bytes");
     o = line.len ? json_loadb((const char *)line.p, line.len, JSON_REJECT_DUPLICATES, &e) : NULL;
     if (!o)
-        return refuse(rq, CTL_MALFORMED, "not JSON");
+        return refuse(rq, CTL_MALFORMED, "not JSON, or a member stands twice, or a number is beyond 64 bits");
     r = take_request(rq, o);
     json_decref(o);
     return r;

@@ -133,10 +133,15 @@ static void finish_stats(struct answers *a, struct ask *k, struct tick now)
 bool answer_stats_cmd(struct answers *a, struct ctl_query *q, struct tick now)
 {
     struct mail_list m = {.kind = LIST_SESSIONS, .session = LIST_ALL};
+    const json_t *sessions = q->rq.args ? json_object_get(q->rq.args, "sessions") : NULL;
 
     if (!answer_arg_tunnel(a, q, &m.tunnel))
         return true;
-    if (!json_is_false(q->rq.args ? json_object_get(q->rq.args, "sessions") : NULL))
+    if (sessions && !json_is_boolean(sessions)) {
+        answer_error(q, CTL_BAD_ARGS, "sessions: accepted: true or false");
+        return true;
+    }
+    if (!json_is_false(sessions))
         return !answer_ask(a, q, &m, finish_stats, now);
     tell_stats(a, q, m.tunnel, NULL, now);
     return true;

@@ -69,6 +69,7 @@ static int dial(const char *path, bool reads)
     return fd;
 }
 
+/* A daemon that has closed already may have said why: that is read. */
 static bool send_all(int fd, const char *text)
 {
     size_t left = strlen(text);
@@ -79,7 +80,7 @@ static bool send_all(int fd, const char *text)
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return false;
+            return errno == EPIPE;
         text += n;
         left -= (size_t)n;
     }

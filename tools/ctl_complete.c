@@ -39,7 +39,39 @@ static void be_quiet(void)
     (void)null;
 }
 
-static void offer_argument(const struct ctl *c, enum ctl_arg arg)
+static bool may_be_set(const struct conf_key *k)
+{
+    for (const struct conf_key *before = conf_keys; before < k; before++)
+        if (!strcmp(before->name, k->name)) /* in two sections: it is offered already */
+            return false;
+    return k->when == CONF_LIVE && k->type->size;
+}
+
+/* Keys; after KEY= what it may be, if that is a choice. */
+static void offer_settings(const char *typed)
+{
+    static const char *const truth[] = {"true", "false", NULL};
+    const char *equals = strchr(typed, '=');
+    char text[128];
+
+    for (const struct conf_key *k = conf_keys; k < conf_keys + conf_n_keys; k++) {
+        const char *const *w = k->type == &conf_bool ? truth : k->words;
+
+        if (!may_be_set(k))
+            continue;
+        if (!equals) {
+            snprintf(text, sizeof text, "%s=", k->name);
+            offer(text, k->help);
+        } else if (strlen(k->name) == (size_t)(equals - typed) && !memcmp(k->name, typed, strlen(k->name))) {
+            for (; w && *w; w++) {
+                snprintf(text, sizeof text, "%s=%s", k->name, *w);
+                offer(text, NULL);
+            }
+        }
+    }
+}
+
+static void offer_argument(const struct ctl *c, enum ctl_arg arg, const char *typed)
 {
     switch (arg) {
     case CTL_ARG_PROFILE:
@@ -49,13 +81,7 @@ static void offer_argument(const struct ctl *c, enum ctl_arg arg)
         offer_asked(c, "sessions", "sessions", "id", "remote");
         break;
     case CTL_ARG_SETTING:
-        for (unsigned i = 0; i < conf_n_keys; i++)
-            if (conf_keys[i].when == CONF_LIVE) {
-                char key[64];
-
-                snprintf(key, sizeof key, "%s=", conf_keys[i].name);
-                offer(key, conf_keys[i].help);
-            }
+        offer_settings(typed);
         break;
     case CTL_ARG_LEVEL:
         for (const char *const *w = conf_key_find("loglevel", IN_GLOBAL)->words; *w; w++)
@@ -78,7 +104,7 @@ int ctl_complete(const struct ctl *c, int argc, char **argv)
             offer(cmd->name, cmd->help);
     } else if (cmd && (unsigned)argc - 1 <= cmd->max) {
         asking.reads = true;
-        offer_argument(&asking, cmd->arg);
+        offer_argument(&asking, cmd->arg, argv[argc - 1]);
     }
     return CTL_EXIT_DONE;
 }

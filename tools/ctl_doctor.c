@@ -286,14 +286,20 @@ static void check_mismatch(const struct judge *j)
 
     json_array_foreach(json_object_get(j->t, "findings"), i, s)
     {
+        bool silent = !strcmp(ctl_str(s, "kind"), "no-answer");
+        long long count = ctl_num(s, "count");
         char ago[CTL_TEXT];
         struct doctor_finding *f;
 
         if (!strcmp(ctl_str(s, "kind"), "key") || ctl_num(s, "last_s") > RECENT_S)
             continue;
-        f = find(j, DOCTOR_WARNING, ctl_str(s, "text"), "change one end; new sessions follow it");
-        SAY(f, what, "%s: the other end at %s does not fit (%lld times, the last %s ago)", name(j), ctl_str(s, "from"),
-            (long long)ctl_num(s, "count"), ctl_duration(ctl_num(s, "last_s"), ago));
+        f = find(j, DOCTOR_WARNING, ctl_str(s, "text"),
+                 silent ? "look at its end: does it run, do packet filters let UDP pass, and if it is a kcptund, what "
+                          "do its log and `kcptunctl doctor` say there"
+                        : "change one end; new sessions follow it");
+        SAY(f, what, "%s: the other end at %s %s (%lld time%s, the last %s ago)", name(j), ctl_str(s, "from"),
+            silent ? "says nothing" : "does not fit", count, count == 1 ? "" : "s",
+            ctl_duration(ctl_num(s, "last_s"), ago));
     }
 }
 
@@ -326,17 +332,18 @@ static void check_dial(const struct judge *j)
 {
     const json_t *dial = json_object_get(json_object_get(j->t, "trouble"), "dial");
     bool server = !strcmp(ctl_str(j->t, "role"), "server");
-    char ago[CTL_TEXT];
+    char ago[CTL_TEXT], often[CTL_TEXT] = "";
     struct doctor_finding *f;
 
     if (!dial)
         return;
+    if (num(j, "dial_errors")) /* a client counts what it could not hold on to: none, while nobody connects */
+        say(often, sizeof often, ", %lld in all", (long long)num(j, "dial_errors"));
     f = find(j, DOCTOR_ERROR, "streams are reset, which users see as refused connections",
              server ? "is the program behind `target` running, and does it listen on that address? ss -ltn tells"
                     : "does `remoteaddr` name the server, does its name resolve here, and is there a route?");
-    SAY(f, what, "%s: %s %s cannot be reached: %s (%s ago, %lld times in all)", name(j),
-        server ? "the target" : "the server", ctl_str(j->t, "to"), ctl_str(dial, "why"),
-        ctl_duration(ctl_num(dial, "age_s"), ago), (long long)num(j, "dial_errors"));
+    SAY(f, what, "%s: %s %s cannot be reached: %s (%s ago%s)", name(j), server ? "the target" : "the server",
+        ctl_str(j->t, "to"), ctl_str(dial, "why"), ctl_duration(ctl_num(dial, "age_s"), ago), often);
 }
 
 static void check_send(const struct judge *j)

@@ -97,7 +97,7 @@ static int run(struct ctl *c, int argc, char **argv)
     if (n >= cmd->min && n <= cmd->max)
         r = cmd->run(c, argc, argv);
     if (r == CTL_EXIT_USAGE)
-        fprintf(stderr, "usage: kcptunctl %s %s\n", cmd->name, cmd->args);
+        fprintf(stderr, "usage: kcptunctl %s%s%s\n", cmd->name, *cmd->args ? " " : "", cmd->args);
     return r;
 }
 

@@ -14,7 +14,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -463,6 +463,32 @@ def memory(pid: int) -> int:
     return int(re.search(r"VmRSS:\s+(\d+) kB", text)[1]) * 1024
 
 
+def members(answer: Any) -> set[str]:
+    """Names of all members but the counters, which have large letters."""
+    if isinstance(answer, list):
+        return set().union(*map(members, answer))
+    if not isinstance(answer, dict):
+        return set()
+    names = {name for name in answer if name.islower()}
+    return names.union(*map(members, answer.values()))
+
+
+def test_every_member_is_described(build: Path, tmp_path: Path) -> None:
+    pages = (ROOT / "packaging/man" / name for name in ("kcptun-control.7", "kcptunctl.1"))
+    asked, own = (set(re.findall(r"\w+", page.read_text())) for page in pages)
+    conf = tmp_path / "bad.ini"
+    conf.write_text("[server a]\nmtu = 9\n")
+    with apps.Service(apps.echo) as target:
+        with pair(build, tmp_path, target.address, mode="auto") as p, apps.connect(p.port, 20) as s:
+            apps.ask(s)
+            p.data("set", "dscp=1")
+            p.run("set", "dscp=64")
+            for cmd in ("status", "stats", "sessions", "streams", "doctor", "reload", "loglevel"):
+                assert members(p.daemon.request(cmd)) - asked == set(), cmd
+            for args in (("doctor",), ("watch", "-n", "1"), ("genkey",), ("check", str(conf))):
+                assert members(json.loads(p.run("--json", *args).stdout)) - own == set(), args
+
+
 def test_deaf_and_greedy_clients(build: Path, tmp_path: Path) -> None:
     """Every place on the stats socket taken by clients that ask and never read: traffic and the
     control socket do not notice, the daemon does not grow without bound."""
@@ -491,6 +517,17 @@ def test_deaf_and_greedy_clients(build: Path, tmp_path: Path) -> None:
                 c.close()
 
 
+def test_every_place_is_taken(build: Path, tmp_path: Path) -> None:
+    """Who comes then is told so."""
+    with pair(build, tmp_path, "127.0.0.1:1") as p, ExitStack() as held:
+        for _ in range(32):
+            held.enter_context(connect_unix(p.daemon.control))
+        for _ in range(5):
+            done = p.run("status")
+            assert done.returncode == 1 and "too many clients (busy)" in done.stderr, done.stderr
+        assert p.run("status", path=p.stats_path).returncode == 0
+
+
 BAD_REQUESTS = {
     "not JSON": (b"hello\n", "malformed"),
     "huge": (b'{"v":1,"cmd":"' + b"x" * 70000 + b'"}\n', "malformed"),
@@ -499,6 +536,8 @@ BAD_REQUESTS = {
     "unknown": (b'{"v":1,"cmd":"dance"}\n', "unknown-command"),
     "kick without": (b'{"v":1,"cmd":"kick"}\n', "bad-args"),
     "kick a number": (b'{"v":1,"cmd":"kick","args":{"session":1}}\n', "bad-args"),
+    "sessions a word": (b'{"v":1,"cmd":"stats","args":{"sessions":"no"}}\n', "bad-args"),
+    "a member twice": (b'{"v":1,"cmd":"stats","cmd":"stats"}\n', "malformed"),
     "profile a list": (b'{"v":1,"cmd":"drain","args":{"profile":[]}}\n', "bad-args"),
 }
 
@@ -670,15 +709,31 @@ def test_completion(build: Path, tmp_path: Path) -> None:
             apps.ask(s)
             ids = {p.session("s")["id"], p.session("c")["id"]}
             assert set(complete(build, *socket_option, "show", "")) == ids
+        # as readline cuts it
+        assert complete(build, "--socket", "=", str(p.stats_path), "drain", "") == ["s", "c"]
     assert complete(build, "-s", "/nowhere", "drain", "") == []
+    keys = complete(build, "set", "")
+    assert {"mode=", "maxsessions="} < set(keys) and len(set(keys)) == len(keys)
+    assert "include=" not in keys and "mtu=" not in keys
+    assert complete(build, "set", "mode=fas") == ["mode=fast", "mode=fast2", "mode=fast3"]
+    assert complete(build, "set", "mode", "=", "fas") == ["fast", "fast2", "fast3"]
+    assert complete(build, "set", "web", "quiet", "=") == ["true", "false"]
 
 
-def test_completion_zsh(build: Path) -> None:
-    """The script is sound, and asks what bash's asks."""
-    script = ROOT / "packaging/completion/_kcptunctl"
-    subprocess.run(["zsh", "-n", str(script)], check=True)
-    text = script.read_text()
-    assert text.startswith("#compdef kcptunctl") and "--complete" in text
+def test_completion_zsh(build: Path, tmp_path: Path) -> None:
+    """In a shell that runs: it asks what bash's asks, also where nothing is typed yet."""
+    script = ROOT / "packaging/completion"
+    begin = f"PATH={build}/tools:$PATH PS1='there%# '; fpath=({script} $fpath)"
+    with pair(build, tmp_path, "127.0.0.1:1") as p:
+        t = Terminal(["zsh", "-f", "-i"], LINES="24", COLUMNS="200")
+        os.write(t.fd, f"{begin}; autoload -Uz compinit; compinit -u -D\n".encode())
+        t.wait_for(b"there#" if os.geteuid() == 0 else b"there%")
+        os.write(t.fd, f"kcptunctl -s {p.stats_path} drain \t".encode())
+        t.wait_for(b"-- server")
+        os.write(t.fd, b"\x15kcptunctl set mode=\t")
+        t.wait_for(b"mode=fast2")
+        os.write(t.fd, b"\x15exit 0\n")
+        assert t.end() == 0
 
 
 def test_every_command_is_described(build: Path) -> None:
