@@ -400,7 +400,8 @@ int conf_read_file(struct loader *l, const char *path, struct place from)
         return CONF_INVALID;
     }
     conf_note_path(l, path);
-    r = conf_slurp(path, FILE_MAX, false, &text, &len, &rd.world, why);
+    /* What somebody named may be a pipe; one that a pattern finds would hold up a daemon that runs. */
+    r = conf_slurp(path, FILE_MAX, from.file != NULL, &text, &len, &rd.world, why);
     if (r) {
         conf_problem_add(l->ps, false, at, "%s%s%s%s", inc, from.file ? path : "", from.file ? ": " : "",
                          *why ? why : "out of memory");

@@ -29,7 +29,7 @@ void conf_loader_fini(struct loader *l);
 void conf_note_path(struct loader *l, const char *path); /* read, or looked for */
 
 /* The whole of a file of up to max bytes, NUL behind it; *text is the caller's to wipe and free.
- * 0, CONF_INVALID (why says), -errno. world: others may read it. */
+ * 0, CONF_INVALID (why says), -errno. regular: refuses what is no regular file. world: others may read it. */
 int conf_slurp(const char *path, size_t max, bool regular, char **text, size_t *len, bool *world, char *why);
 /* path, or dir of `from` / path when that is relative. On the heap; NULL: out of memory. */
 char *conf_path_beside(const char *from, const char *path);

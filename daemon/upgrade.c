@@ -157,7 +157,10 @@ static bool may_begin(struct upgrade *u)
     else if (reload_waits(u->p.reload, &w)) /* the new process could not open it */
         refuse(u, "%s", w->text);
     else if (elder_list(u->p.sh->elder, &v) >= ELDERS_MAX - 1)
-        refuse(u, "%d processes finish their sessions already", ELDERS_MAX - 1);
+        refuse(u,
+               "%d processes finish their sessions already: wait for the first to end (kcptunctl status tells how long "
+               "at most)",
+               ELDERS_MAX - 1);
     else
         return true;
     return false;

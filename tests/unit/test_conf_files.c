@@ -142,6 +142,9 @@ static void test_include_bad(void **state)
     one_problem("twice.ini", false, "twice.ini:3: include: ");
     put_text("dir.ini", "[global]\ninclude = .\n");
     one_problem("dir.ini", false, "dir.ini:2: include: ");
+    assert_int_equal(mkfifo(path("a.fifo"), 0600), 0); /* nobody writes: who opens it waits for ever */
+    put_text("pipe.ini", "[global]\ninclude = *.fifo\n");
+    one_problem("pipe.ini", false, "pipe.ini:2: include: ");
     put_text("err.ini", "[global]\ninclude = err2.ini\n");
     put_text("err2.ini", "[server x]\nkey = k\nmtu = 1\n");
     one_problem("err.ini", false, "err2.ini:3: mtu: '1': out of range; accepted: 128..1500");
