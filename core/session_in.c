@@ -131,8 +131,9 @@ static bool fec_in(struct session *s, const struct shard *sh, struct tick now)
 }
 
 /* A sign of life, and of memory: una that stays behind what it was means that the server began anew, if for longer than
- * anything is under way. A client draws another conversation when it begins; what stays behind at a server waited, perhaps
- * for seconds, at a worker that had no processor. */
+ * anything is under way. Datagrams that waited, perhaps for seconds, at a worker without a processor look alike. At a
+ * client their una moves up, which the engine sees (look_behind() in core/arq.c); at a server a whole flight of an
+ * upload may say the same, but no client begins anew in a conversation it has: a server judges nobody. */
 static bool heard(struct session *s, struct tick now)
 {
     const struct arq_state *a = arq_state(s->arq);
