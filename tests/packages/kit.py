@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -31,6 +32,22 @@ def build(kind: str, where: Path) -> list[Path]:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return sorted(where.glob(f"*.{kind}"))
+
+
+def newer(deb: Path, where: Path) -> Path:
+    """The same package with a higher version, as the next release would be."""
+    inside = where / "inside"
+    subprocess.run(["dpkg-deb", "-R", deb, inside], check=True)
+    control = inside / "DEBIAN/control"
+    control.write_text(re.sub(r"^(Version: .*)$", r"\1+next", control.read_text(), flags=re.M))
+    made = where / f"next-{deb.name}"
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "-b", inside, made],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    shutil.rmtree(inside)
+    return made
 
 
 class Root:

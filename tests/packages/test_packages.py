@@ -17,7 +17,7 @@ from pathlib import Path
 import apps
 import peers
 import pytest
-from kit import PATIENCE_S, TREE, Root, build, passes_data, profiles
+from kit import PATIENCE_S, TREE, Root, build, newer, passes_data, profiles
 
 CONF = "etc/kcptun.ini"
 
@@ -140,22 +140,6 @@ def test_deb_from_installation_to_purge(
     debian.run("dpkg", "-P", "kcptund")
     left = debian.files("kcptun") - before
     assert left <= {"/run/kcptun"}, f"left behind: {sorted(left)}"
-
-
-def newer(deb: Path, where: Path) -> Path:
-    """The same package with a higher version, as the next release would be."""
-    inside = where / "inside"
-    subprocess.run(["dpkg-deb", "-R", deb, inside], check=True)
-    control = inside / "DEBIAN/control"
-    control.write_text(re.sub(r"^(Version: .*)$", r"\1+next", control.read_text(), flags=re.M))
-    made = where / f"next-{deb.name}"
-    subprocess.run(
-        ["dpkg-deb", "--root-owner-group", "-b", inside, made],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    shutil.rmtree(inside)
-    return made
 
 
 def test_compat_takes_the_place_of_kcptun(debs: dict[str, Path], debian: Root) -> None:

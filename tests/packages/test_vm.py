@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from kit import Root
+from kit import Root, newer
 from machine import KERNELS, Done, Machine
 
 # What the tests take; what the packages take they must ask for.
@@ -31,7 +31,7 @@ localaddr = 127.0.0.1:{LOCAL}
 remoteaddr = 127.0.0.1:29900
 """
 MEGABYTE = 1 << 20
-DEB, UNIT = "/srv/kcptund.deb", "/srv/unit"
+DEB, NEXT, UNIT = "/srv/kcptund.deb", "/srv/kcptund-next.deb", "/srv/unit"
 UNIT_TESTS = [  # the I/O backends, sockets, and what else of daemon/ meets the kernel
     *("claims", "clock_watch", "ctl", "faketcp", "io", "io_streams", "limits", "log", "mail"),
     *("mailbox", "net", "notify", "resolve", "steer"),
@@ -46,6 +46,7 @@ def system(debs: dict[str, Path], out: Path, programs: Path) -> Iterator[Root]:
         root.run("apt-get", "update")
         root.install(debs["kcptund"], download_only=True)
         shutil.copy(debs["kcptund"], root.path / DEB[1:])
+        shutil.move(newer(debs["kcptund"], out), root.path / NEXT[1:])
         # as Debian's installer writes it
         (root.path / "etc/hosts").write_text("127.0.0.1\tlocalhost\n::1\tlocalhost\n")
         (root.path / UNIT[1:]).mkdir(exist_ok=True)
@@ -247,6 +248,60 @@ def test_upgrade(service: Service) -> None:
         vm.await_(f"! kill -0 {old}")
         assert service.show("ActiveState") == "active" and service.show("MainPID") == new
     assert service.show("NRestarts") == "0"
+
+
+def test_the_package_is_upgraded(service: Service) -> None:
+    """Up and down again: connections go on, and the program of the new package has the service."""
+    service.configure()
+    vm = service.vm
+    for deb in (NEXT, DEB):
+        held, old = Held(vm), service.show("MainPID")
+        said = vm.run(f"apt-get install -y --allow-downgrades {deb}", seconds=900)
+        new = service.show("MainPID")
+        assert new != old and f"process {new} has the service" in said.out + said.err, said
+        assert vm.says(f"readlink /proc/{new}/exe") == "/usr/sbin/kcptund"
+        assert vm.says(f"readlink /proc/{old}/exe").endswith("(deleted)")
+        pass_data(vm, MEGABYTE)
+        held.finish()
+        vm.await_(f"! kill -0 {old}")
+        assert service.show("ActiveState") == "active" and service.show("MainPID") == new
+        assert service.show("NeedDaemonReload") == "no"
+    assert service.show("NRestarts") == "0"
+
+
+def test_a_package_that_cannot_take_over(service: Service) -> None:
+    """What it does not take keeps the old daemon; one that cannot be asked is restarted."""
+    service.configure()
+    vm = service.vm
+    held, old = Held(vm), service.show("MainPID")
+    service.write("nonsense = 1\n")
+    said = vm.run(f"dpkg -i {DEB}", seconds=900)
+    assert "nonsense: unknown key" in said.err and "the old one goes on" in said.err, said
+    assert service.show("MainPID") == old and service.show("ActiveState") == "active"
+    held.finish()
+    service.write()
+    vm.run(f"sed -i 's/^control = .*/control =/' {CONF}")
+    said = vm.run(f"dpkg -i {DEB}", seconds=900)
+    assert "restarting" in said.err, said
+    assert service.show("MainPID") != old and service.show("ActiveState") == "active"
+    pass_data(vm, MEGABYTE)
+
+
+def test_a_package_upgrade_leaves_alone_what_was_stopped(service: Service) -> None:
+    """As it does what a policy forbids. Removed and installed again it starts."""
+    service.configure()
+    vm = service.vm
+    policy = "/usr/sbin/policy-rc.d"
+    vm.run(f"printf '#!/bin/sh\\nexit 101\\n' >{policy}; chmod +x {policy}")
+    old = service.show("MainPID")
+    vm.run(f"dpkg -i {DEB}; rm {policy}", seconds=900)
+    assert service.show("MainPID") == old and service.show("ActiveState") == "active"
+    vm.run(f"systemctl stop kcptund; dpkg -i {DEB}", seconds=900)
+    assert service.show("ActiveState") == "inactive"
+    vm.run("dpkg -r kcptund; ! pidof kcptund", seconds=900)
+    vm.run(f"dpkg -i {DEB}", seconds=900)
+    assert service.show("ActiveState") == "active"
+    pass_data(vm, MEGABYTE)
 
 
 @contextmanager
