@@ -17,11 +17,13 @@ enum {
     PADDED = 32 * 1024, /* bytes unpadded at a time */
     CROWDED_US = 10 * 1000, /* between attempts at a unix socket with a full backlog, ... */
     CROWDED_SHARE = 4, /* ... or this part of the time since the first */
+    HELD_LOOK_US = 200 * 1000,
 };
 
 struct relay {
     struct io_src src;
     struct timer timer; /* dialtimeout, or another attempt before it; then closewait */
+    struct tick held_until; /* the local side has said all, and the peer is not told before */
     struct list node; /* in peer->relays */
     struct peer *peer;
     uint64_t serial; /* as in relay_info */
@@ -415,6 +417,43 @@ void relay_on_resolved(struct tunnel *t)
 
 /* ---- events ---- */
 
+/* Looks again soon while nothing tells yet of which kind the peer is. */
+static void hold(struct relay *r)
+{
+    struct worker *w = worker_of(r);
+    bool known = smux_frames_in(session_smux(r->peer->session));
+
+    worker_set(w, &r->timer, known ? r->held_until : tick_min(r->held_until, tick_add_us(w->now, HELD_LOOK_US)));
+}
+
+/* By now the peer may have shown to be our kind, for which one direction can end alone. */
+static void look_at_held(struct relay *r)
+{
+    if (!smux_peer_is_ours(session_smux(r->peer->session))) {
+        hold(r);
+        return;
+    }
+    smux_stream_finish(r->st);
+    worker_touch(worker_of(r), r->peer);
+}
+
+/* The local side has said all. Another kind of server than ours, told that, forgets what its target still has to say, so
+ * a client holds it back for closewait, as a late kcptun does. */
+static void end_in(struct relay *r)
+{
+    const struct tunnel *t = r->peer->tunnel;
+
+    r->in_done = true;
+    if (t->client && t->conf->closewait && !r->out_done && !smux_peer_is_ours(session_smux(r->peer->session))) {
+        r->held_until = tick_add_ms(t->w->now, t->conf->closewait * UINT64_C(1000));
+        hold(r);
+        return;
+    }
+    smux_stream_finish(r->st);
+    if (r->out_done)
+        relay_end(r, false);
+}
+
 static void on_timer(struct timer *tm)
 {
     struct relay *r = CONTAINER(tm, struct relay, timer);
@@ -425,8 +464,10 @@ static void on_timer(struct timer *tm)
         find_target(r); /* which may have changed */
     } else if (!r->connected)
         target_failed(r, "no answer within dialtimeout");
-    else
+    else if (r->out_done || !tick_before(worker_of(r)->now, r->held_until))
         relay_end(r, false); /* closewait is over */
+    else
+        look_at_held(r);
 }
 
 /* The first writability of a dialled socket: it is connected, or was refused. */
@@ -456,10 +497,7 @@ static void on_read(struct relay *r, const struct io_event *ev)
     }
     worker_touch(worker_of(r), r->peer);
     if (!ev->len) {
-        r->in_done = true;
-        smux_stream_finish(r->st);
-        if (r->out_done)
-            relay_end(r, false);
+        end_in(r);
         return;
     }
     if (r->qpp)

@@ -407,6 +407,49 @@ def test_closewait(build: Path, tmp_path: Path, theirs: None, closewait: int) ->
             t.server.wait_acknowledged()
 
 
+@pytest.mark.parametrize("far", ("theirs", "ours"))
+def test_closewait_of_a_client(build: Path, tmp_path: Path, theirs: None, far: str) -> None:
+    """Their server forgets what the target still has to say when it hears that the application has
+    said all: our client holds that back. Ours passes it on at once."""
+
+    def answers_late(s: socket.socket) -> None:
+        if far == "ours":
+            apps.recv_all(s)
+        else:
+            apps.recv_exactly(s, 1)
+            time.sleep(0.3)
+        s.sendall(b"late")
+
+    client = peers.Options(ours_only={"closewait": 3600})
+    with apps.Service(answers_late) as target:
+        with peers.tunnel(
+            build, tmp_path, target.address, ("ours", client), (far, peers.Options())
+        ) as t:
+            for _ in range(2):
+                with apps.connect(t.port, 30) as s:
+                    s.sendall(b"x")
+                    s.shutdown(socket.SHUT_WR)
+                    assert apps.recv_all(s) == b"late"
+            peers.wait_for("the end", lambda: not t.client.counters("t")["StreamsNow"], 10)
+            t.client.wait_acknowledged()
+
+
+def test_closewait_of_a_client_ends(build: Path, tmp_path: Path, theirs: None) -> None:
+    """Nothing is held back for longer than that."""
+    client = peers.Options(ours_only={"closewait": 1})
+    with apps.Service(apps.recv_all) as target:
+        with peers.tunnel(
+            build, tmp_path, target.address, ("ours", client), ("theirs", peers.Options())
+        ) as t:
+            begin = time.monotonic()
+            with apps.connect(t.port, 30) as s:
+                s.sendall(b"x")
+                s.shutdown(socket.SHUT_WR)
+                assert apps.recv_all(s) == b""
+            assert time.monotonic() - begin >= 0.9
+            t.client.wait_acknowledged()
+
+
 # --- the log
 
 
