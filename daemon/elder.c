@@ -607,6 +607,12 @@ void elder_end(struct elder *e, uint32_t seconds)
         send_msg(e, &(struct upgrade_msg){.type = UPGRADE_END, .a = seconds});
 }
 
+void elder_reopen_log(struct elder *e)
+{
+    if (e)
+        send_msg(e, &(struct upgrade_msg){.type = UPGRADE_REOPEN});
+}
+
 unsigned elder_list(const struct elder *e, const struct elder_state **v)
 {
     *v = e ? e->states : NULL;

@@ -219,6 +219,7 @@ static void on_signal(struct daemon *d)
             notify_reloading(&d->notify);
             if (log_reopen())
                 log_error("%s", err_text());
+            elder_reopen_log(d->sh.elder);
             reload_now(d->reload, "SIGHUP", on_reloaded, d);
             break;
         case SIGUSR1:

@@ -272,6 +272,13 @@ static void hand_over(struct upgrade *u)
 
 /* ---- messages ---- */
 
+static void reopen_log(struct upgrade *u)
+{
+    if (log_reopen())
+        log_error("%s", err_text());
+    elder_reopen_log(u->p.sh->elder);
+}
+
 static void on_message(struct upgrade *u, const struct upgrade_msg *m)
 {
     if (m->type == UPGRADE_FAILED) {
@@ -287,6 +294,8 @@ static void on_message(struct upgrade *u, const struct upgrade_msg *m)
     } else if (m->type == UPGRADE_END && u->step == UPGRADE_OVER) {
         u->end = true;
         u->end_s = m->a;
+    } else if (m->type == UPGRADE_REOPEN && u->step == UPGRADE_OVER) {
+        reopen_log(u);
     }
 }
 

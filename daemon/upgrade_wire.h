@@ -47,6 +47,8 @@ enum upgrade_type {
     /* From the elder, behind the others so that these keep their numbers: */
     UPGRADE_DRAINED,              /* text: a profile that takes nothing new, by command */
     UPGRADE_WORK,                 /* b: worker; body: upgrade_counter of it, and of those of that number before it */
+    /* From the heir: */
+    UPGRADE_REOPEN,               /* the log file was moved away */
 };
 
 #define UPGRADE_STATE_OVER UINT64_MAX

@@ -7,6 +7,7 @@
 #include "tools/table.h"
 
 #include <stdio.h>
+#include <time.h>
 
 enum { BESIDE = 6 }; /* profiles in one table */
 
@@ -181,7 +182,8 @@ static void print_upgrades(const json_t *data)
     }
     if (!json_is_object(failed))
         return;
-    fputs("the last upgrade failed: ", stdout);
+    printf("the last upgrade failed, %s ago: ",
+           ctl_duration(MAX((long long)time(NULL) - ctl_num(failed, "when"), 0), left));
     ctl_say(stdout, ctl_str(failed, "error"));
     putchar('\n');
 }

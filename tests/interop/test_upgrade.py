@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +277,34 @@ def test_the_limit(build: Path, tmp_path: Path, scale: float) -> None:
                     s.recv(1)
                 assert time.monotonic() - began > limit - 1
             daemon.wait_finished(10)
+
+
+def writes(pid: int, directory: Path) -> set[str]:
+    """Names of the files there that a process has open."""
+    names = set()
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since
+            names.add(os.readlink(fd))
+    return {Path(name).name for name in names if Path(name).parent == directory} & {"log", "log.1"}
+
+
+def test_the_log_is_moved_away(build: Path, tmp_path: Path) -> None:
+    """Processes that finish do not go on writing to a file that was rotated."""
+    log = tmp_path / "log"
+    with apps.Service(apps.echo) as target:
+        sections, port = one_pair(target.address)
+        with service(build, tmp_path, "both", sections) as daemon, apps.connect(port) as s:
+            apps.ask(s)
+            for _ in range(2):
+                assert daemon.ctl("set", f"log={log}").returncode == 0
+                daemon.upgrade()
+            olds = daemon.pids[:-1]
+            assert all(writes(pid, tmp_path) == {"log"} for pid in olds)
+            log.rename(tmp_path / "log.1")
+            os.kill(daemon.pids[-1], signal.SIGHUP)
+            for pid in olds:
+                peers.wait_for("a new log", lambda p=pid: writes(p, tmp_path) == {"log"}, 20, 0.05)
+            apps.ask(s)
 
 
 def test_what_was_drained_stays_so(build: Path, tmp_path: Path) -> None:
