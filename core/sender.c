@@ -243,9 +243,10 @@ void sender_charge(struct sender *s, size_t bytes)
     pacer_charge(&s->pacer, bytes, s->rate, s->now);
 }
 
-void sender_set_redundancy(struct sender *s, uint32_t redundancy)
+void sender_retune(struct sender *s, uint32_t redundancy, uint32_t abreast)
 {
     s->p.redundancy = redundancy;
+    s->p.abreast = abreast;
 }
 
 void sender_sent(struct sender *s, size_t bytes)

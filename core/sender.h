@@ -16,6 +16,7 @@ struct sender_params {
     struct arq *arq;              /* driven from now on. Borrowed for life */
     uint32_t overhead;            /* bytes of a datagram around its segments: IP, UDP, cipher, FEC */
     uint32_t redundancy;          /* most bytes of a thin flow, copies included, as a multiple of those without; 0, 1: none */
+    uint32_t abreast;             /* sessions toward the same peer, this one among them, that share what is sent; 0, 1: alone */
     uint32_t seed;                /* of the lengths of phases */
 };
 
@@ -41,7 +42,7 @@ bool sender_is_copying(const struct sender *s);
 unsigned sender_parity(struct sender *s, unsigned data, unsigned most, bool urgent);
 /* Bytes beside the segments (parity) that take part in the rate. */
 void sender_charge(struct sender *s, size_t bytes);
-void sender_set_redundancy(struct sender *s, uint32_t redundancy);
+void sender_retune(struct sender *s, uint32_t redundancy, uint32_t abreast);
 /* Bytes of all datagrams that left since the last call. */
 void sender_sent(struct sender *s, size_t bytes);
 /* The peer is our own kind, which acknowledges each transmission of a thin flow. */

@@ -28,6 +28,7 @@ enum { /* microseconds unless said otherwise */
        QUEUE_PRESSED = 15000, /* mean while we hold back */
        PRESSED_CYCLES = 3,
        FLAT_ROUNDS = 3,
+       ROUNDS_ABREAST = 6, /* memory of the rate filter beside our own kind */
        LATE_RUN = 6, /* samples in a row: fewer are jitter */
        AGGRESSIVE_US = 20 * 1000 * 1000,
        DGRAM = 1400, /* bytes, where the exact size does not matter */
@@ -38,7 +39,8 @@ enum { /* microseconds unless said otherwise */
 #define EXCESS_MUCH 0.01 /* share lost beyond what is random, and beyond a quarter of that */
 
 static const double gain_startup = 2.885, gain_drain = 0.5, gain_up = 1.25, gain_down = 0.75, gain_leap = 1.6,
-                    gain_leap_far = 2.0, gain_probe_rtt = 0.9, gain_least = 0.85, gain_least_aggressive = 0.90;
+                    gain_leap_far = 2.0, gain_probe_rtt = 0.9, gain_least = 0.85, gain_least_abreast = 0.75,
+                    gain_least_aggressive = 0.90;
 
 /* ---- filters ---- */
 
@@ -47,10 +49,11 @@ void max_filter_add(struct max_filter *f, uint64_t v)
     f->v[f->at] = MAX(f->v[f->at], v);
 }
 
-void max_filter_next(struct max_filter *f)
+void max_filter_next(struct max_filter *f, unsigned keep)
 {
     f->at = (f->at + 1) % SENDER_BW_ROUNDS;
     f->v[f->at] = 0;
+    f->v[(f->at + SENDER_BW_ROUNDS - keep) % SENDER_BW_ROUNDS] = 0;
 }
 
 uint64_t max_filter_get(const struct max_filter *f)
@@ -230,6 +233,13 @@ void sender_model_rate(struct sender *s)
 
 /* ---- phases ---- */
 
+/* Sessions of one client share the path. Each then aims at its part of the queue. What each finds while others give way is
+ * more than its part, and together more than the path: so they remember it for less long, and give way further. */
+static bool is_abreast(const struct sender *s)
+{
+    return s->p.abreast > 1;
+}
+
 static uint32_t draw(struct sender *s)
 {
     s->rng = s->rng * 1664525 + 1013904223;
@@ -273,7 +283,7 @@ static void leap(struct sender *s)
 
 static uint64_t surplus(const struct sender *s)
 {
-    uint64_t us = SURPLUS_DGRAMS * (uint64_t)DGRAM * 1000000 / MAX(sender_bwe(s), 1);
+    uint64_t us = SURPLUS_DGRAMS * (uint64_t)DGRAM * 1000000 / MAX(sender_bwe(s), 1) / MAX(s->p.abreast, 1);
 
     return MIN(MAX(us, (uint64_t)SURPLUS_MIN), (uint64_t)SURPLUS_MAX);
 }
@@ -286,7 +296,9 @@ static double cruise_gain(const struct sender *s)
     if (q <= aim)
         return 1;
     g = 1 - 2.0 * (double)(q - aim) / (double)MAX(s->min_rtt, (uint64_t)50000);
-    return MAX(g, is_aggressive(s) ? gain_least_aggressive : gain_least);
+    if (is_aggressive(s))
+        return MAX(g, gain_least_aggressive);
+    return MAX(g, is_abreast(s) ? gain_least_abreast : gain_least);
 }
 
 static double gain_of(const struct sender *s)
@@ -485,7 +497,7 @@ static void end_round(struct sender *s)
         enter(s, SENDER_PROBE_RTT);
     }
     if (s->round_full)
-        max_filter_next(&s->bw);
+        max_filter_next(&s->bw, is_abreast(s) ? ROUNDS_ABREAST : SENDER_BW_ROUNDS);
     s->round_full = false;
     s->round_mark = s->delivered;
     s->round_began = s->now;

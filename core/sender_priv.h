@@ -48,7 +48,7 @@ struct max_filter {
     unsigned at;
 };
 void max_filter_add(struct max_filter *f, uint64_t v);
-void max_filter_next(struct max_filter *f); /* a round has ended */
+void max_filter_next(struct max_filter *f, unsigned keep); /* a round has ended; values of so many are kept */
 uint64_t max_filter_get(const struct max_filter *f);
 
 /* Random loss, from the fate of what was sent while the queue was short. */

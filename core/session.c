@@ -71,7 +71,12 @@ static unsigned overhead(const struct session_params *p)
 static bool adapt(struct session *s, struct tick now)
 {
     const struct sender_params sp = {
-        .arq = s->arq, .overhead = SESSION_IP_UDP + overhead(&s->p), .redundancy = s->p.redundancy, .seed = s->p.conv};
+        .arq = s->arq,
+        .overhead = SESSION_IP_UDP + overhead(&s->p),
+        .redundancy = s->p.redundancy,
+        .abreast = s->p.abreast,
+        .seed = s->p.conv,
+    };
     struct arq_knobs *k = arq_knobs(s->arq);
 
     s->sender = sender_new(&sp, now);
@@ -196,9 +201,10 @@ void session_retune(struct session *s, const struct session_params *p, struct ti
     s->p.rate = p->rate;
     s->p.pacing = p->pacing;
     s->p.redundancy = p->redundancy;
+    s->p.abreast = p->abreast;
     set_budget(s);
     if (s->sender)
-        sender_set_redundancy(s->sender, p->redundancy);
+        sender_retune(s->sender, p->redundancy, p->abreast);
     s->p.keepalive_ms = p->keepalive_ms;
     s->next_nop = tick_min(s->next_nop, tick_add_ms(now, p->keepalive_ms));
     s->p.peer_timeout_ms = p->peer_timeout_ms;

@@ -28,6 +28,7 @@ struct session_params {
     bool adaptive;                /* mode auto: a sender (core/sender.h) decides what leaves when; the four are not used */
     bool pacing;                  /* without it: a window is spread over the round-trip time */
     uint32_t redundancy;          /* with it: most bytes of a thin flow as a multiple of what it needs; 0, 1: no copies */
+    uint32_t abreast;             /* with it: sessions toward the same peer that share what is sent; 0, 1: this one alone */
     uint16_t fec_data, fec_parity; /* either 0: we send no FEC */
     uint16_t fec_unsent;          /* of the parity packets of a group, the last so many are not sent */
     bool compress;

@@ -17,6 +17,7 @@ struct session_params params_session(const struct conf_profile *c, const struct 
         .adaptive = c->mode == CONF_AUTO,
         .pacing = c->pacing,
         .redundancy = c->redundancy,
+        .abreast = c->role == CONF_CLIENT ? c->conn : 0,
         .fec_data = (uint16_t)c->datashard,
         .fec_parity = (uint16_t)c->parityshard,
         .fec_unsent = (uint16_t)(c->parityshard - MIN(c->parityshard, c->paritysend)),

@@ -32,7 +32,7 @@ static uint8_t u8(struct fuzz *f)
 
 static void begin_sender(struct fuzz *f)
 {
-    f->s = sender_new(&(struct sender_params){f->solo.a, 28, 3, 1}, f->now);
+    f->s = sender_new(&(struct sender_params){.arq = f->solo.a, .overhead = 28, .redundancy = 3, .seed = 1}, f->now);
     MUST(f->s);
     f->work += WND; /* what is in flight is taken over */
 }
@@ -97,7 +97,7 @@ static void change(struct fuzz *f)
 
 static void knob(struct fuzz *f, uint8_t v)
 {
-    sender_set_redundancy(f->s, v % 5);
+    sender_retune(f->s, v % 5, v / 5 % 5);
     sender_back_loss(f->s, v / 256.0);
     sender_charge(f->s, sender_parity(f->s, 10, 3, v & 1) * 1400);
     sender_sent(f->s, v);

@@ -106,6 +106,7 @@ static void run(uint64_t seed, double sum[])
         for (unsigned k = 0; k < 2; k++) {
             f[i].sp[k].smux_ver = arg("kcptun", 0) > 0 ? f[i].kp.smux_ver : 2;
             f[i].sp[k].fec_data = (uint16_t)arg("fec", 10);
+            f[i].sp[k].abreast = (uint32_t)arg("conn", 0);
             f[i].sp[k].redundancy = (uint32_t)arg("red", 3);
             f[i].sp[k].adaptive = arg("auto", 1) != 0;
             f[i].sp[k].snd_wnd = f[i].sp[k].rcv_wnd = (uint32_t)arg("wnd", 32768);

@@ -2,7 +2,7 @@
 #include "core/sender_priv.h"
 #include "tests/support/vectors.h"
 
-/* The largest of ten rounds; a round is forgotten when the tenth after it begins. */
+/* The largest of ten rounds; a round is forgotten when the tenth after it begins, or any one sooner. */
 static void test_max_filter(void **state)
 {
     struct max_filter f = {0};
@@ -12,14 +12,20 @@ static void test_max_filter(void **state)
     max_filter_add(&f, 7);
     max_filter_add(&f, 5);
     for (unsigned i = 1; i < SENDER_BW_ROUNDS; i++) {
-        max_filter_next(&f);
+        max_filter_next(&f, SENDER_BW_ROUNDS);
         max_filter_add(&f, 1);
         assert_int_equal(max_filter_get(&f), 7);
     }
-    max_filter_next(&f);
+    max_filter_next(&f, SENDER_BW_ROUNDS);
     assert_int_equal(max_filter_get(&f), 1);
     max_filter_add(&f, 9);
     assert_int_equal(max_filter_get(&f), 9);
+    for (unsigned i = 1; i < 6; i++) {
+        max_filter_next(&f, 6);
+        assert_int_equal(max_filter_get(&f), 9);
+    }
+    max_filter_next(&f, 6);
+    assert_int_equal(max_filter_get(&f), 0);
 }
 
 static void batch(struct loss_est *e, uint32_t lost, uint32_t all, uint32_t lost_down, uint32_t all_down)
