@@ -31,7 +31,8 @@ static int resolve_own(struct sockaddr_any *a, const struct sockets_params *p, u
 
     if (r != OWN_NAMES_NONE)
         return r ? err_pass(r) : 0;
-    return err_say(-EINVAL, "%s: not an address, nor a name of one: %s", host, why);
+    err_say(0, "%s: not an address, nor a name of one: %s", host, why); /* which says more than an errno */
+    return -EINVAL;
 }
 
 /* ---- server ---- */
