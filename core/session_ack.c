@@ -203,15 +203,22 @@ void session_ack_shard(struct session *s, const struct shard *sh, struct tick no
 
 /* ---- how ---- */
 
+/* A few messages wait for one that is missing, copies and all; behind a hole in bulk there is more. */
+static bool is_held_up(const struct arq_state *a)
+{
+    return a->n_rcv_buf && a->n_rcv_buf <= COMPANY;
+}
+
 /* What came again is in no hurry: the peer knows of it, or will by what comes next. Nor is what a peer sends that copies, as
- * long as we do so, too: it rides along. Both wait from when una was last said. */
+ * long as we do so, too: it rides along, unless others wait for what the peer does not know to be lost. Both wait from when una
+ * was last said. */
 struct tick session_ack_due(const struct session *s)
 {
     const struct arq_state *a = arq_state(s->arq);
 
     if (!a->n_acks && !a->came_again)
         return TICK_NEVER;
-    if (!a->n_acks || (a->n_acks <= FEW && sender_is_copying(s->sender)))
+    if (!a->n_acks || (a->n_acks <= FEW && !is_held_up(a) && sender_is_copying(s->sender)))
         return tick_add_us(s->last_data, AGAIN_US);
     return a->n_fresh ? s->next_ack : tick_max(s->next_ack, tick_add_us(s->ack.last, AGAIN_US));
 }
