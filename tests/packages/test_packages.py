@@ -116,6 +116,7 @@ def test_deb_from_installation_to_purge(
     assert "OK" in debian.run("kcptund", "-t").stdout
     wants = "etc/systemd/system/multi-user.target.wants/kcptund.service"
     assert (debian.path / wants).is_symlink(), "the service does not start with the system"
+    debian.run("test", "-x", "/etc/needrestart/restart.d/kcptund.service")
 
     text, local = profiles(target, "correct horse")
     conf = debian.path / CONF
