@@ -68,8 +68,13 @@ static void look_segs(struct packet_info *i, struct bytes segs)
 
     if (r.bad)
         return;
-    while (s.cmd == ARQ_SEG_WASK && !s.len && rd_left(&r) >= ARQ_HEADER) /* a question may go before what opens */
-        s = arq_seg_get(&r);
+    while (s.cmd == ARQ_SEG_WASK && !s.len && rd_left(&r) >= ARQ_HEADER) { /* a question may go before what opens */
+        struct arq_seg next = arq_seg_get(&r);
+
+        if (next.conv != s.conv) /* the engine comes no further either */
+            break;
+        s = next;
+    }
     i->segs = segs;
     i->has_conv = true;
     i->conv = s.conv;

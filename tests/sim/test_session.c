@@ -516,11 +516,11 @@ static void test_mode_change_after_a_loss(void **state)
     }
 }
 
-/* A client that had to ask first, because its first datagram was lost, still opens its session. */
+/* A client that had to ask first, because its first datagram was lost, still opens its session; not one of another conv. */
 static void test_question_before_what_opens(void **state)
 {
-    const struct arq_seg wask = {.conv = 7, .cmd = ARQ_SEG_WASK},
-                         push = {.conv = 7, .cmd = ARQ_SEG_PUSH, .sn = 3, .len = 1};
+    const struct arq_seg wask = {.conv = 7, .cmd = ARQ_SEG_WASK};
+    struct arq_seg push = {.conv = 7, .cmd = ARQ_SEG_PUSH, .sn = 3, .len = 1};
     uint8_t mem[2 * ARQ_HEADER + 1] = {0};
     struct wr w = wr_to(mem, sizeof mem);
     struct packet_info i;
@@ -533,6 +533,13 @@ static void test_question_before_what_opens(void **state)
     assert_int_equal(i.sn, 3);
     assert_int_equal(packet_look(&i, bytes_of(mem, ARQ_HEADER + 5)), 0);
     assert_true(i.has_conv && !i.opens);
+
+    push.conv = 8;
+    w = wr_to(mem, sizeof mem);
+    arq_seg_put(&w, &wask);
+    arq_seg_put(&w, &push);
+    assert_int_equal(packet_look(&i, bytes_of(mem, sizeof mem)), 0);
+    assert_true(i.has_conv && i.conv == 7 && !i.opens);
 }
 
 static void server_never_reads(struct end *e, struct smux_stream *st, unsigned events)
