@@ -184,7 +184,8 @@ int bench_report_save(const json_t *report, const char *path)
 
     if ((size_t)snprintf(tmp, sizeof tmp, "%s.new", path) >= sizeof tmp)
         return bench_fail("%s: the name is too long", path);
-    if (json_dump_file(report, tmp, JSON_INDENT(1) | JSON_REAL_PRECISION(7)) || rename(tmp, path)) {
+    /* not fewer digits: what is rounded twice shows otherwise from the file */
+    if (json_dump_file(report, tmp, JSON_INDENT(1) | JSON_REAL_PRECISION(15)) || rename(tmp, path)) {
         bench_fail("cannot write %s: %m", path);
         unlink(tmp);
         return BENCH_FAILED;
