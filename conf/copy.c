@@ -115,13 +115,13 @@ static const struct conf_key *find_key(const struct conf *c, const char *profile
     }
     if (!k)
         conf_problem_add(ps, false, here, "%s: no such key; accepted: keys whose change counts live", name);
-    else if (k->when == CONF_LIVE && (!k->type->size || k->type->secret))
+    else if (conf_key_may_be_set(k))
+        return k;
+    else if (k->when == CONF_LIVE)
         conf_problem_add(ps, false, here, "%s: cannot be set while running: it belongs in the file", name);
-    else if (k->when != CONF_LIVE)
+    else
         conf_problem_add(ps, false, here, "%s: cannot be set while running (a change counts: %s)", name,
                          conf_when_text(k->when));
-    else
-        return k;
     return NULL;
 }
 

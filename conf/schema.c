@@ -211,3 +211,8 @@ const char *conf_when_text(enum conf_when w)
 
     return texts[w];
 }
+
+bool conf_key_may_be_set(const struct conf_key *k)
+{
+    return k->when == LIVE && k->type->size && !k->type->secret;
+}

@@ -50,6 +50,7 @@ extern const char *const conf_ciphers[]; /* NULL-terminated; crypto/cipher.h kno
 
 const struct conf_key *conf_key_find(const char *name, unsigned where); /* in any of these sections; NULL: none */
 const char *conf_when_text(enum conf_when w);
+bool conf_key_may_be_set(const struct conf_key *k); /* while running, by conf_assign() */
 int conf_key_copy(const struct conf_key *k, void *dst, const void *src); /* 0, -ENOMEM */
 bool conf_key_equal(const struct conf_key *k, const void *a, const void *b);
 void conf_key_fini(const struct conf_key *k, void *base);

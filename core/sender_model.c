@@ -28,7 +28,7 @@ enum { /* microseconds unless said otherwise */
        QUEUE_PRESSED = 15000, /* mean while we hold back */
        PRESSED_CYCLES = 3,
        FLAT_ROUNDS = 3,
-       ROUNDS_ABREAST = 6, /* memory of the rate filter beside our own kind */
+       ROUNDS_ABREAST = 6, /* memory of the rate filter, of sessions that share the path */
        LATE_RUN = 6, /* samples in a row: fewer are jitter */
        AGGRESSIVE_US = 20 * 1000 * 1000,
        DGRAM = 1400, /* bytes, where the exact size does not matter */

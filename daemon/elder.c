@@ -607,8 +607,10 @@ void elder_end(struct elder *e, uint32_t seconds)
         send_msg(e, &(struct upgrade_msg){.type = UPGRADE_END, .a = seconds});
 }
 
-void elder_reopen_log(struct elder *e)
+void elder_reopen_logs(struct elder *e)
 {
+    if (log_reopen())
+        log_error("%s", err_text());
     if (e)
         send_msg(e, &(struct upgrade_msg){.type = UPGRADE_REOPEN});
 }

@@ -54,7 +54,8 @@ int elder_fd(const struct elder *e);                  /* -1: it has ended; reada
 /* Takes its news. True, once: the service is ours. */
 bool elder_step(struct elder *e, struct tick now);
 void elder_end(struct elder *e, uint32_t seconds);    /* the service ends: so does it */
-void elder_reopen_log(struct elder *e); /* it, and those before it, write to the same file */
+/* Opens the log file again, here, in it and in those before it, which all write to the same; e NULL: here. */
+void elder_reopen_logs(struct elder *e);
 unsigned elder_list(const struct elder *e, const struct elder_state **v); /* it, and those before it; e NULL: 0 */
 struct claims *elder_claims(const struct elder *e);
 /* What its worker of that number, and those before that, have counted, as it last told; e NULL: NULL. */

@@ -217,9 +217,7 @@ static void on_signal(struct daemon *d)
             break;
         case SIGHUP:
             notify_reloading(&d->notify);
-            if (log_reopen())
-                log_error("%s", err_text());
-            elder_reopen_log(d->sh.elder);
+            elder_reopen_logs(d->sh.elder);
             reload_now(d->reload, "SIGHUP", on_reloaded, d);
             break;
         case SIGUSR1:

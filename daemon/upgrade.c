@@ -272,13 +272,6 @@ static void hand_over(struct upgrade *u)
 
 /* ---- messages ---- */
 
-static void reopen_log(struct upgrade *u)
-{
-    if (log_reopen())
-        log_error("%s", err_text());
-    elder_reopen_log(u->p.sh->elder);
-}
-
 static void on_message(struct upgrade *u, const struct upgrade_msg *m)
 {
     if (m->type == UPGRADE_FAILED) {
@@ -295,7 +288,7 @@ static void on_message(struct upgrade *u, const struct upgrade_msg *m)
         u->end = true;
         u->end_s = m->a;
     } else if (m->type == UPGRADE_REOPEN && u->step == UPGRADE_OVER) {
-        reopen_log(u);
+        elder_reopen_logs(u->p.sh->elder);
     }
 }
 

@@ -39,12 +39,12 @@ static void be_quiet(void)
     (void)null;
 }
 
-static bool may_be_set(const struct conf_key *k)
+static bool is_offered(const struct conf_key *k)
 {
     for (const struct conf_key *before = conf_keys; before < k; before++)
-        if (!strcmp(before->name, k->name)) /* in two sections: it is offered already */
+        if (!strcmp(before->name, k->name)) /* in two sections: it is there already */
             return false;
-    return k->when == CONF_LIVE && k->type->size;
+    return conf_key_may_be_set(k);
 }
 
 /* Keys; after KEY= what it may be, if that is a choice. */
@@ -57,7 +57,7 @@ static void offer_settings(const char *typed)
     for (const struct conf_key *k = conf_keys; k < conf_keys + conf_n_keys; k++) {
         const char *const *w = k->type == &conf_bool ? truth : k->words;
 
-        if (!may_be_set(k))
+        if (!is_offered(k))
             continue;
         if (!equals) {
             snprintf(text, sizeof text, "%s=", k->name);

@@ -109,6 +109,7 @@ class Talker:
     """A stream that is asked and answered all the time, and checks every byte."""
 
     def __init__(self, port: int) -> None:
+        self.port = port
         self.rounds = 0
         self.error: BaseException | None = None
         self._stop = threading.Event()
@@ -393,6 +394,26 @@ def test_histograms_go_on(build: Path, tmp_path: Path) -> None:
                 assert after >= before, (before, after)
 
 
+@contextmanager
+def talking(build: Path, directory: Path) -> Iterator[tuple[Service, Path, Talker]]:
+    """A daemon that runs from a path of its own, with a stream that goes on all the time."""
+    place = directory / "build"
+    (place / "daemon").mkdir(parents=True)
+    (place / "tools").symlink_to(build / "tools")
+    program = place / "daemon/kcptund"
+    program.symlink_to(build / "daemon/kcptund")
+    with apps.Service(apps.echo) as target:
+        sections, port = one_pair(target.address)
+        sections["global"] = {"watch": False, "workers": 2}
+        with service(place, directory, "both", sections) as daemon:
+            talker = Talker(port)
+            talker.wait_rounds(3)
+            yield daemon, program, talker
+            talker.wait_rounds(3)
+            talker.end()
+            daemon.wait_finished(20)
+
+
 FAILURES = {
     "configuration": ("keys = 1", "no such key|unknown key|keys"),
     "exits": ("#!/bin/sh\nexit 3\n", "status 3"),
@@ -405,42 +426,29 @@ FAILURES = {
 def test_failure(build: Path, tmp_path: Path, how: str) -> None:
     """The new process does not come to life: all goes on, and everybody learns why."""
     what, said = FAILURES[how]
-    place = tmp_path / "build"
-    (place / "daemon").mkdir(parents=True)
-    (place / "tools").symlink_to(build / "tools")
-    program = place / "daemon/kcptund"
-    program.symlink_to(build / "daemon/kcptund")
-    with apps.Service(apps.echo) as target:
-        sections, port = one_pair(target.address)
-        sections["global"] = {"watch": False, "workers": 2}
-        with service(place, tmp_path, "both", sections) as daemon:
-            talker = Talker(port)
-            talker.wait_rounds(3)
-            good = daemon.conf_path.read_text()
-            if how == "configuration":
-                daemon.conf_path.write_text(good + what + "\n")
-            else:
-                program.unlink()
-                if what:
-                    program.write_text(what)
-                    program.chmod(0o755)
-            done = daemon.ctl("upgrade", timeout=40)
-            assert done.returncode == 1 and re.search(said, done.stderr), done
-            status = daemon.request("status")
-            assert status["pid"] == daemon.pid and not status["finishing"]
-            assert re.search(said, status["upgrade"]["error"])
-            assert re.search(f"no upgrade: .*({said})", daemon.log())
-            talker.wait_rounds(3)
-            with apps.connect(port, 20) as s:
-                apps.ask(s)
-            daemon.conf_path.write_text(good)
-            program.unlink(missing_ok=True)
-            program.symlink_to(build / "daemon/kcptund")
-            daemon.upgrade()  # and now it works
-            assert daemon.request("status")["upgrade"] is None
-            talker.wait_rounds(3)
-            talker.end()
-            daemon.wait_finished(20)
+    with talking(build, tmp_path) as (daemon, program, talker):
+        good = daemon.conf_path.read_text()
+        if how == "configuration":
+            daemon.conf_path.write_text(good + what + "\n")
+        else:
+            program.unlink()
+            if what:
+                program.write_text(what)
+                program.chmod(0o755)
+        done = daemon.ctl("upgrade", timeout=40)
+        assert done.returncode == 1 and re.search(said, done.stderr), done
+        status = daemon.request("status")
+        assert status["pid"] == daemon.pid and not status["finishing"]
+        assert re.search(said, status["upgrade"]["error"])
+        assert re.search(f"no upgrade: .*({said})", daemon.log())
+        talker.wait_rounds(3)
+        with apps.connect(talker.port, 20) as s:
+            apps.ask(s)
+        daemon.conf_path.write_text(good)
+        program.unlink(missing_ok=True)
+        program.symlink_to(build / "daemon/kcptund")
+        daemon.upgrade()  # and now it works
+        assert daemon.request("status")["upgrade"] is None
 
 
 def test_everything_moves(build: Path, tmp_path: Path) -> None:

@@ -6,16 +6,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import apps
 import pace
 import peers
 import pytest
-from test_process import one_pair
-from test_upgrade import Service, Talker, service
+from test_upgrade import talking
 
 SCRIPT = Path(__file__).resolve().parents[2] / "packaging/upgrade-service"
 SYSTEMCTL = """#!/bin/sh
@@ -63,27 +59,8 @@ def manager(build: Path, tmp_path: Path) -> Manager:
     return Manager(tmp_path, build)
 
 
-@contextmanager
-def talking(build: Path, tmp_path: Path) -> Iterator[tuple[Service, Path]]:
-    """A daemon that runs from a path of its own, with a stream that goes on all the time."""
-    place = tmp_path / "build"
-    (place / "daemon").mkdir(parents=True)
-    (place / "tools").symlink_to(build / "tools")
-    program = place / "daemon/kcptund"
-    program.symlink_to(build / "daemon/kcptund")
-    with apps.Service(apps.echo) as target:
-        sections, port = one_pair(target.address)
-        sections["global"] = {"watch": False, "workers": 2}
-        with service(place, tmp_path, "both", sections) as daemon:
-            talker = Talker(port)
-            talker.wait_rounds(3)
-            yield daemon, program
-            talker.wait_rounds(3)
-            talker.end()
-
-
 def test_hands_over(build: Path, tmp_path: Path, manager: Manager) -> None:
-    with talking(build, tmp_path) as (daemon, _):
+    with talking(build, tmp_path) as (daemon, _, _):
         done = manager.upgrade(daemon.pid)
         assert done.returncode == 0, done
         daemon.pids.append(daemon.now())
@@ -95,7 +72,7 @@ def test_stays_with_what_the_new_one_does_not_take(
     build: Path, tmp_path: Path, manager: Manager
 ) -> None:
     """It is told, and once the cause is gone the same command does it."""
-    with talking(build, tmp_path) as (daemon, _):
+    with talking(build, tmp_path) as (daemon, _, _):
         good = daemon.conf_path.read_text()
         daemon.conf_path.write_text(good + "nonsense = 1\n")
         done = manager.upgrade(daemon.pid)
@@ -111,7 +88,7 @@ def test_stays_with_what_the_new_one_does_not_take(
 def test_restarts_what_cannot_hand_over(
     build: Path, tmp_path: Path, manager: Manager, why: str
 ) -> None:
-    with talking(build, tmp_path) as (daemon, program):
+    with talking(build, tmp_path) as (daemon, program, _):
         text = daemon.conf_path.read_text()
         if why == "refused":
             program.unlink()
